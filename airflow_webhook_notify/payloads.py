@@ -1,0 +1,76 @@
+"""Event and delivery to bytes: the wire format of docs/receiving.md.
+
+Invariant: the bytes returned here are the bytes that are signed and sent, and they hold no secret and no
+Authorization value.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from airflow_webhook_notify.exceptions import PayloadError
+from airflow_webhook_notify.models import Delivery, Event, Webhook
+from airflow_webhook_notify.topics import PING
+
+#: The most that a payload's `Data` may take, in bytes of JSON.
+MAX_DATA = 64 * 1024
+#: The most that one text in it (command, message) or the author's custom data may take, in bytes of UTF-8.
+MAX_TEXT = 4 * 1024
+JOB_EXECUTION = "JobExecution"
+WEBHOOK = "webhook"
+
+
+def to_json(value: object) -> bytes:
+    """Return compact JSON in UTF-8.
+
+    :raises PayloadError: for what JSON has no form for
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PayloadError(f"the event can't be written as JSON: {error}") from None
+    # A lone surrogate (a file name, half an emoji) has no UTF-8 form; JSON's own escape would not survive either.
+    return text.encode("utf-8", errors="replace")
+
+
+def build_payload(delivery: Delivery, attempt_id: str) -> bytes:
+    """Return the body of one attempt of a delivery.
+
+    :raises PayloadError: where the event's data is no JSON
+    """
+    event = delivery.event
+    return to_json(
+        {
+            "Id": event.id,
+            "Topic": event.topic,
+            "CreatedAt": event.created_at,
+            "UpdatedAt": event.created_at,
+            "Resource": event.resource,
+            "PreviousData": None,
+            "OrganizationId": event.organization_id,
+            "Data": event.data,
+            "Metadata": {
+                "Webhook": {"Id": delivery.webhook_id},
+                "Delivery": {"Id": delivery.id},
+                "Attempt": {"Id": attempt_id},
+                "Event": {"Id": event.id, "Topic": event.topic},
+            },
+        }
+    )
+
+
+def ping_event(webhook: Webhook, *, event_id: str, organization_id: str, now: int) -> Event:
+    """Return the event of a ping, which tells the endpoint what we know of it.
+
+    :param now: milliseconds since the epoch
+    """
+    data: Mapping[str, object] = {
+        "Id": webhook.id,
+        "Alias": webhook.nickname,
+        "Url": webhook.endpoint,
+        "Topics": list(webhook.topics),
+        "State": "active",
+        "OrganizationId": organization_id,
+    }
+    return Event(event_id, PING, now, organization_id, WEBHOOK, data)
