@@ -1,0 +1,36 @@
+"""Every test process gets an Airflow home of its own.
+
+Invariant: no test reads or writes the Airflow of whoever runs the tests.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Airflow reads its settings while it is imported, so they stand before any test module is.
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW__", "AIRFLOW_"))]:
+    del os.environ[_name]
+HOME = Path(tempfile.mkdtemp(prefix="webhook-notify-tests-"))
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+os.environ.update(
+    AIRFLOW_HOME=str(HOME),
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__CORE__DAGS_FOLDER=str(HOME / "dags"),
+    AIRFLOW__CORE__FERNET_KEY="VZlXpDT8F9pUIgFnkMdcZP5vgEEZ2fXn1mwV1nnnr3o=",
+    AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{HOME / 'airflow.db'}",
+    AIRFLOW__LOGGING__BASE_LOG_FOLDER=str(HOME / "logs"),
+)
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> None:
+    """A migrated metadata database, for the tests that can't do without."""
+    from airflow.utils.db import initdb
+
+    initdb()
