@@ -72,12 +72,12 @@ clean:  ## Remove what the other targets made
 # A provider that defines a command group `webhooks` too: tests put it on the path of an `airflow` of their own.
 $(VENV)/.installed: pyproject.toml Makefile $(CONSTRAINTS)
 	$(call install,$(VENV),$(CONSTRAINTS),test)
-	$(call pip,$(VENV)) --quiet --no-deps --target $(VENV)/beside -c $(CONSTRAINTS) airflow-provider-inbound-webhooks
-	touch $@
+	@$(call pip,$(VENV)) --quiet --no-deps --target $(VENV)/beside -c $(CONSTRAINTS) airflow-provider-inbound-webhooks
+	@touch $@
 
 $(VENV_COMPAT)/.installed: pyproject.toml Makefile $(CONSTRAINTS_COMPAT)
 	$(call install,$(VENV_COMPAT),$(CONSTRAINTS_COMPAT),acceptance)
-	touch $@
+	@touch $@
 
 # The installer of a venv: uv, or pip where uv could not be had.
 pip = $$(if [ -x $(1)/bin/uv ]; then echo $(1)/bin/uv pip install --python $(1)/bin/python; \
@@ -92,5 +92,5 @@ define install
 	    "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@$(1)/bin/python -m pip install --quiet uv==$(UV_VERSION) || echo "No uv here: pip installs instead, slowly."
 	@echo "Installing Airflow and the tests' tools into $(1) ..."
-	$(call pip,$(1)) --quiet -c $(2) -e '.[$(3)]'
+	@$(call pip,$(1)) --quiet -c $(2) -e '.[$(3)]'
 endef

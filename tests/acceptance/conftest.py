@@ -1,0 +1,51 @@
+"""One real Airflow for all acceptance tests of a session.
+
+Invariant: a failed test shows what Airflow's own processes wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.airflow_under_test import AirflowUnderTest, running
+from tests.postgres import PostgresServer, find_binaries
+
+DAGS = Path(__file__).parent / "dags"
+_STARTED: list[AirflowUnderTest] = []
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowUnderTest]:
+    """A running Airflow with a triggerer, on SQLite, that reads `tests/acceptance/dags`."""
+    with running(AirflowUnderTest(tmp_path_factory.mktemp("airflow"), DAGS, triggerer=True)) as started:
+        _STARTED.append(started)
+        yield started
+        _STARTED.remove(started)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A running PostgreSQL."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
+    folder = tmp_path_factory.mktemp("postgres")
+    # pytest's folders are closed to the user that PostgreSQL runs as when the tests run as root.
+    folder.parent.chmod(0o755)
+    folder.parent.parent.chmod(0o755)
+    server = PostgresServer.start(folder, binaries=binaries)
+    yield server
+    server.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show Airflow's own words below those of a test that failed."""
+    report = yield
+    if report.failed:
+        for started in _STARTED:
+            report.sections.append(("Airflow", started.tail()))
+    return report
