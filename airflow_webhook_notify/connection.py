@@ -1,0 +1,316 @@
+"""Connections of type `webhook`, to and from the `Webhook` value that all other code uses.
+
+Invariant: nothing else in this package reads or writes a Connection, and the credentials of each that is read
+are known to Airflow's secrets masker before anyone can log them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from airflow_webhook_notify import connection_fields as fields
+from airflow_webhook_notify import connection_form as form
+from airflow_webhook_notify.exceptions import ConfigurationError
+from airflow_webhook_notify.models import Webhook
+from airflow_webhook_notify.signing import check_secret
+
+_ENVIRONMENT_PREFIX = "AIRFLOW_CONN_"
+#: Shorter paths than this are common words; masking them would blacken logs and protect nothing.
+_SHORTEST_MASKED_PATH = 12
+#: What the metadata database has room for.
+_LONGEST_ENDPOINT = 500
+
+
+class UnknownWebhookError(ConfigurationError):
+    """There is no Connection of that id, or it is not a webhook."""
+
+    def __init__(self, conn_id: str, problem: str) -> None:
+        super().__init__(f"Connection {conn_id[:250]!r}", problem)
+
+
+class StoredConnection(Protocol):
+    """The part of Airflow's Connections, of the Task SDK and of the core, that this package reads."""
+
+    conn_id: str
+    conn_type: str | None
+    description: str | None
+    host: str | None
+    password: str | None
+    extra: str | None
+
+
+@dataclass(frozen=True)
+class ListedWebhook:
+    """One webhook in a listing; exactly one of `webhook` and `problem` is set.
+
+    :param source: `database` or `environment`; those of a secrets backend can't be listed
+    :param encrypted: whether the signing secret is encrypted where it is stored
+    """
+
+    id: str
+    source: str
+    webhook: Webhook | None
+    problem: str | None
+    encrypted: bool
+
+
+def parse_webhook(conn: StoredConnection) -> Webhook:
+    """Return the webhook that a Connection describes, and register its credentials with the masker.
+
+    :raises ConfigurationError: for the first field that can't be used
+    """
+    if conn.conn_type != form.CONN_TYPE:
+        raise UnknownWebhookError(
+            conn.conn_id, f"has the type {conn.conn_type!r}; make it one of type {form.CONN_TYPE!r}"
+        )
+    _mask(_credentials_of(conn))
+    extra = fields.parse_extra(conn.extra)
+    allow_http = fields.parse_flag(form.ALLOW_HTTP.label, extra.get("allow_http"), default=False)
+    timeout = fields.parse_timeout(form.TIMEOUT.label, extra.get("timeout"), default=15.0)
+    connect = fields.parse_timeout(form.CONNECT_TIMEOUT.label, extra.get("connect_timeout"), default=5.0)
+    return Webhook(
+        id=conn.conn_id,
+        endpoint=fields.check_endpoint(conn.host, allow_http=allow_http),
+        secrets=fields.parse_secrets(conn.password, extra.get(form.PREVIOUS_SECRETS)),
+        authorization=fields.parse_authorization(extra.get("authorization")),
+        topics=fields.parse_topics(extra.get("topics")),
+        dags=fields.parse_globs(form.DAGS.label, extra.get("dags")),
+        tags=fields.parse_globs(form.TAGS.label, extra.get("tags")),
+        level=fields.parse_level(extra.get("level")),
+        headers=fields.parse_headers(extra.get("headers")),
+        connect_timeout=min(connect, timeout),
+        timeout=timeout,
+        verify=fields.parse_flag(form.VERIFY.label, extra.get("verify"), default=True),
+        ca_bundle=fields.parse_path(form.CA_BUNDLE.label, extra.get("ca_bundle")),
+        proxy=fields.parse_proxy(extra.get("proxy")),
+        allow_http=allow_http,
+        nickname=(conn.description or "").strip() or conn.conn_id,
+    )
+
+
+def get_webhook(conn_id: str) -> Webhook:
+    """Return the webhook of that connection id, wherever this process runs.
+
+    :raises ConfigurationError: where there is none or it can't be used
+    """
+    return parse_webhook(_read(conn_id))
+
+
+async def aget_webhook(conn_id: str) -> Webhook:
+    """Return the webhook of that connection id, from a trigger's event loop.
+
+    :raises ConfigurationError: where there is none or it can't be used
+    """
+    from airflow.sdk import Connection
+    from asgiref.sync import sync_to_async
+
+    try:
+        conn = await Connection.async_get(conn_id)
+    except Exception as error:  # noqa: BLE001 - a secrets backend may raise anything
+        raise _unreadable(conn_id, error) from None
+    # Masking tells the supervisor, which a thread may wait for and an event loop may not.
+    return await sync_to_async(parse_webhook)(conn)
+
+
+def _read(conn_id: str) -> StoredConnection:
+    from airflow.sdk import BaseHook
+
+    try:
+        if _in_airflow_process():
+            return BaseHook.get_connection(conn_id)
+        # `airflow` commands: there the Task SDK does not look into the metadata database (AIRFLOW.md, section 2).
+        from airflow.models.connection import Connection
+
+        return Connection.get_connection_from_secrets(conn_id)
+    except Exception as error:  # noqa: BLE001 - a secrets backend may raise anything
+        raise _unreadable(conn_id, error) from None
+
+
+def _in_airflow_process() -> bool:
+    from airflow.sdk.execution_time import task_runner
+
+    return bool(os.environ.get("_AIRFLOW_PROCESS_CONTEXT") or getattr(task_runner, "SUPERVISOR_COMMS", None))
+
+
+def _unreadable(conn_id: str, error: Exception) -> ConfigurationError:
+    # By name: the Task SDK and the core each have such an exception, and not in every version in one place.
+    if type(error).__name__ == "AirflowNotFoundException":
+        problem = "does not exist; make it with `airflow webhooks add` or in Admin, Connections"
+        return UnknownWebhookError(conn_id, problem)
+    # The text of a secrets backend's error may hold what it was asked for or answered, so only its kind is shown.
+    return UnknownWebhookError(conn_id, f"can't be read ({type(error).__name__}); see the log of Airflow's API server")
+
+
+def _credentials_of(conn: StoredConnection) -> list[str]:
+    found = [conn.password, conn.host]
+    try:
+        extra = json.loads(conn.extra or "{}")
+    except ValueError:
+        found.append(conn.extra)
+        extra = {}
+    if isinstance(extra, Mapping):
+        found.extend(_credentials_in(extra))
+    found.append(_path_of(conn.host or ""))
+    return [text for text in found if text]
+
+
+def _credentials_in(extra: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("authorization", "proxy"):
+        if isinstance(value := extra.get(key), str) and value:
+            yield value
+            # `Bearer abc`: the credential is as secret without its scheme.
+            yield value.partition(" ")[2].strip()
+    previous = extra.get(form.PREVIOUS_SECRETS)
+    for item in previous if isinstance(previous, list) else []:
+        if isinstance(item, Mapping) and isinstance(secret := item.get("secret"), str):
+            yield secret
+    headers = extra.get("headers")
+    for value in headers.values() if isinstance(headers, Mapping) else []:
+        if isinstance(value, str) and len(value) >= _SHORTEST_MASKED_PATH:
+            yield value
+
+
+def _path_of(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return path if len(path) >= _SHORTEST_MASKED_PATH else ""
+
+
+def _mask(credentials: list[str]) -> None:
+    from airflow._shared.secrets_masker import mask_secret as mask_in_core
+    from airflow.sdk.log import mask_secret
+
+    # One call for all: in a task each is a round trip to its supervisor. Core keeps a masker of its own.
+    mask_secret(list(credentials))
+    mask_in_core(list(credentials))
+
+
+def list_webhooks() -> list[ListedWebhook]:
+    """Return every webhook of the metadata database and of the environment, by id; needs the database."""
+    from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session(scoped=False) as session:
+        stored = session.scalars(select(Connection).where(Connection.conn_type == form.CONN_TYPE))
+        listed = [_listed(conn, source="database", encrypted=bool(conn.is_encrypted)) for conn in stored]
+    # The environment comes first when Airflow looks a Connection up, so it hides one of the same id.
+    named = {item.id: item for item in [*listed, *_listed_environment()]}
+    return [named[conn_id] for conn_id in sorted(named)]
+
+
+def _listed(conn: StoredConnection, *, source: str, encrypted: bool) -> ListedWebhook:
+    try:
+        return ListedWebhook(conn.conn_id, source, parse_webhook(conn), None, encrypted)
+    except ConfigurationError as error:
+        return ListedWebhook(conn.conn_id, source, None, str(error), encrypted)
+
+
+def _listed_environment() -> Iterator[ListedWebhook]:
+    from airflow.models.connection import Connection
+
+    for name in os.environ:
+        if not name.startswith(_ENVIRONMENT_PREFIX):
+            continue
+        conn_id = name[len(_ENVIRONMENT_PREFIX) :].lower()
+        try:
+            conn = Connection.get_connection_from_secrets(conn_id)
+        except Exception:  # noqa: BLE001, S112 - not ours to judge: nothing says that it was meant to be a webhook
+            continue
+        if conn.conn_type == form.CONN_TYPE:
+            yield _listed(conn, source="environment", encrypted=False)
+
+
+def create_webhook(webhook: Webhook) -> None:
+    """Store a new webhook as a Connection in the metadata database.
+
+    :raises ConfigurationError: where the id is taken or a field can't be used
+    """
+    from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    _check_storable(webhook)
+    conn = Connection(
+        conn_id=webhook.id,
+        conn_type=form.CONN_TYPE,
+        description=webhook.nickname if webhook.nickname != webhook.id else None,
+        host=webhook.endpoint,
+        password=webhook.secrets[0].value,
+        extra=json.dumps(_extra_of(webhook)),
+    )
+    parse_webhook(conn)
+    with create_session(scoped=False) as session:
+        if session.scalar(select(Connection.id).where(Connection.conn_id == webhook.id)):
+            raise ConfigurationError("Connection id", f"{webhook.id!r} is taken; choose another, or delete that one")
+        session.add(conn)
+
+
+def _check_storable(webhook: Webhook) -> None:
+    # The metadata database's own limits: SQLite would take more, PostgreSQL would answer with a stack trace.
+    if not re.fullmatch(r"[\w#!()\-.:/\\]{1,250}", webhook.id, re.ASCII):
+        raise ConfigurationError("Connection id", "may have up to 250 letters, digits and -_.:/\\#!(), and no others")
+    if len(webhook.endpoint) > _LONGEST_ENDPOINT:
+        raise ConfigurationError(
+            form.ENDPOINT, f"is over {_LONGEST_ENDPOINT} characters; keep this webhook in a secrets backend instead"
+        )
+
+
+def _extra_of(webhook: Webhook) -> dict[str, Any]:
+    values = _extra_values(webhook)
+    # Only what differs from the defaults, so that a later default reaches the webhooks that never chose.
+    defaults = _extra_values(Webhook(id="", endpoint="", secrets=()))
+    return {key: value for key, value in values.items() if value != defaults[key]}
+
+
+def _extra_values(webhook: Webhook) -> dict[str, Any]:
+    return {
+        "authorization": webhook.authorization,
+        "topics": list(webhook.topics),
+        "dags": list(webhook.dags),
+        "tags": list(webhook.tags),
+        "level": webhook.level.value,
+        "headers": dict(webhook.headers),
+        "timeout": webhook.timeout,
+        "connect_timeout": webhook.connect_timeout,
+        "verify": webhook.verify,
+        "ca_bundle": webhook.ca_bundle,
+        "proxy": webhook.proxy,
+        "allow_http": webhook.allow_http,
+    }
+
+
+def rotate_secret(conn_id: str, new_secret: str, *, now: int, overlap: int) -> None:
+    """Make `new_secret` the webhook's signing secret; the present one keeps signing for `overlap`.
+
+    :param now: milliseconds since the epoch
+    :param overlap: milliseconds
+    :raises ConfigurationError: where there is no such webhook in the metadata database or the secret can't be used
+    """
+    from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    check_secret(new_secret)
+    with create_session(scoped=False) as session:
+        conn = session.scalar(select(Connection).where(Connection.conn_id == conn_id).with_for_update())
+        if conn is None or conn.conn_type != form.CONN_TYPE:
+            problem = "is no webhook of the metadata database; change it where it is kept"
+            raise UnknownWebhookError(conn_id, f"{problem} (environment, secrets backend)")
+        extra = fields.parse_extra(conn.extra)
+        kept = [item for item in extra.get(form.PREVIOUS_SECRETS) or [] if item.get("expires_at", 0) > now]
+        if overlap > 0 and conn.password:
+            kept.insert(0, {"secret": conn.password, "expires_at": now + overlap})
+        extra[form.PREVIOUS_SECRETS] = kept
+        conn.password = new_secret
+        conn.extra = json.dumps(extra)
+    _mask([new_secret])
