@@ -10,10 +10,8 @@ file's callbacks have `[dag_processor] dag_file_processor_timeout` (50 s).
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 
 
-@dataclass
 class Budget:
     """Seconds that may be spent within a sliding window.
 
@@ -23,9 +21,11 @@ class Budget:
     :param window: seconds after which what was spent is forgotten
     """
 
-    seconds: float = 10.0
-    window: float = 60.0
-    _spent: deque[tuple[float, float]] = field(default_factory=deque)
+    # No dataclass: making one costs every DAG parse as much as all other imports of ours together.
+    def __init__(self, seconds: float = 10.0, window: float = 60.0) -> None:
+        self.seconds = seconds
+        self.window = window
+        self._spent: deque[tuple[float, float]] = deque()
 
     def remaining(self, *, now: float) -> float:
         """Return the seconds that may still be spent.

@@ -13,8 +13,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from airflow_webhook_notify.exceptions import ConfigurationError
-
-SECTION = "webhook_notify"
+from airflow_webhook_notify.names import SECTION
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")

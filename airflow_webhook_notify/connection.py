@@ -18,6 +18,7 @@ from airflow_webhook_notify import connection_fields as fields
 from airflow_webhook_notify import connection_form as form
 from airflow_webhook_notify.exceptions import ConfigurationError
 from airflow_webhook_notify.models import Webhook
+from airflow_webhook_notify.names import CONN_TYPE
 from airflow_webhook_notify.signing import check_secret
 
 _ENVIRONMENT_PREFIX = "AIRFLOW_CONN_"
@@ -65,9 +66,9 @@ def parse_webhook(conn: StoredConnection) -> Webhook:
 
     :raises ConfigurationError: for the first field that can't be used
     """
-    if conn.conn_type != form.CONN_TYPE:
+    if conn.conn_type != CONN_TYPE:
         raise UnknownWebhookError(
-            conn.conn_id, f"has the type {conn.conn_type!r}; make it one of type {form.CONN_TYPE!r}"
+            conn.conn_id, f"has the type {conn.conn_type!r}; make it one of type {CONN_TYPE!r}"
         )
     _mask(_credentials_of(conn))
     extra = fields.parse_extra(conn.extra)
@@ -201,7 +202,7 @@ def list_webhooks() -> list[ListedWebhook]:
     from sqlalchemy import select
 
     with create_session(scoped=False) as session:
-        stored = session.scalars(select(Connection).where(Connection.conn_type == form.CONN_TYPE))
+        stored = session.scalars(select(Connection).where(Connection.conn_type == CONN_TYPE))
         listed = [_listed(conn, source="database", encrypted=bool(conn.is_encrypted)) for conn in stored]
     # The environment comes first when Airflow looks a Connection up, so it hides one of the same id.
     named = {item.id: item for item in [*listed, *_listed_environment()]}
@@ -226,7 +227,7 @@ def _listed_environment() -> Iterator[ListedWebhook]:
             conn = Connection.get_connection_from_secrets(conn_id)
         except Exception:  # noqa: BLE001, S112 - not ours to judge: nothing says that it was meant to be a webhook
             continue
-        if conn.conn_type == form.CONN_TYPE:
+        if conn.conn_type == CONN_TYPE:
             yield _listed(conn, source="environment", encrypted=False)
 
 
@@ -242,7 +243,7 @@ def create_webhook(webhook: Webhook) -> None:
     _check_storable(webhook)
     conn = Connection(
         conn_id=webhook.id,
-        conn_type=form.CONN_TYPE,
+        conn_type=CONN_TYPE,
         description=webhook.nickname if webhook.nickname != webhook.id else None,
         host=webhook.endpoint,
         password=webhook.secrets[0].value,
@@ -303,7 +304,7 @@ def rotate_secret(conn_id: str, new_secret: str, *, now: int, overlap: int) -> N
     check_secret(new_secret)
     with create_session(scoped=False) as session:
         conn = session.scalar(select(Connection).where(Connection.conn_id == conn_id).with_for_update())
-        if conn is None or conn.conn_type != form.CONN_TYPE:
+        if conn is None or conn.conn_type != CONN_TYPE:
             problem = "is no webhook of the metadata database; change it where it is kept"
             raise UnknownWebhookError(conn_id, f"{problem} (environment, secrets backend)")
         extra = fields.parse_extra(conn.extra)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ from airflow_webhook_notify import connection_form as form
 from airflow_webhook_notify.exceptions import ConfigurationError
 from airflow_webhook_notify.models import Level, SigningSecret
 from airflow_webhook_notify.signing import check_secret
-from airflow_webhook_notify.topics import JOB_TOPICS
+from airflow_webhook_notify.topics import JOB_TOPICS, check_topics
 
 _EXAMPLE = "https://hooks.example.com/airflow"
 _MAX_URL = 8192
@@ -189,20 +189,6 @@ def _check_header_value(label: str, value: str) -> None:
 def parse_topics(value: object) -> tuple[str, ...]:
     """Return the topics that the webhook hears of; all three where it names none."""
     return check_topics(_texts(form.TOPICS.label, value)) or JOB_TOPICS
-
-
-def check_topics(topics: Iterable[str]) -> tuple[str, ...]:
-    """Return the topics, each once.
-
-    :raises ConfigurationError: for one that does not exist
-    """
-    named = tuple(dict.fromkeys(topics))
-    for topic in named:
-        if topic not in JOB_TOPICS:
-            raise ConfigurationError(
-                form.TOPICS.label, f"there is no topic {topic[:80]!r}; the topics are {', '.join(JOB_TOPICS)}"
-            )
-    return named
 
 
 def parse_globs(label: str, value: object) -> tuple[str, ...]:

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_webhook_notify.models import Level
+from airflow_webhook_notify.names import CONN_TYPE
 from airflow_webhook_notify.topics import JOB_TOPICS
 
-CONN_TYPE = "webhook"
 HOOK_NAME = "Webhook"
 HOOK_CLASS = "airflow_webhook_notify.hooks.WebhookHook"
-DEFAULT_CONN_ID = "webhook_notify_default"
 
 ENDPOINT = "Endpoint URL"
 SIGNING_SECRET = "Signing secret"

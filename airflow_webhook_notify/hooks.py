@@ -18,9 +18,10 @@ from airflow.sdk import BaseHook
 
 from airflow_webhook_notify import config
 from airflow_webhook_notify.connection import get_webhook
-from airflow_webhook_notify.connection_form import CONN_TYPE, DEFAULT_CONN_ID, HOOK_NAME
+from airflow_webhook_notify.connection_form import HOOK_NAME
 from airflow_webhook_notify.exceptions import DeliveryError, WebhookError
 from airflow_webhook_notify.models import Attempt, Delivery, Event, Webhook
+from airflow_webhook_notify.names import CONN_TYPE, DEFAULT_CONN_ID
 from airflow_webhook_notify.payloads import ping_event
 from airflow_webhook_notify.retry import DirectSchedule
 

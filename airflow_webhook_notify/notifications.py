@@ -9,17 +9,19 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseNotifier
 
 from airflow_webhook_notify import topics as known
 from airflow_webhook_notify.budget import Budget
-from airflow_webhook_notify.connection_fields import check_topics
-from airflow_webhook_notify.connection_form import DEFAULT_CONN_ID
 from airflow_webhook_notify.exceptions import BudgetExhaustedError, ConfigurationError, WebhookError
-from airflow_webhook_notify.executions import Sources, build_event, topic_of_context
-from airflow_webhook_notify.models import Webhook
+from airflow_webhook_notify.names import DEFAULT_CONN_ID
+
+# Every parse of a DAG file pays for what is imported here, so what only a callback needs is imported by it.
+if TYPE_CHECKING:
+    from airflow_webhook_notify.executions import Sources
+    from airflow_webhook_notify.models import Webhook
 
 #: What all callbacks of this process may take together.
 PROCESS_BUDGET = Budget()
@@ -83,6 +85,7 @@ class WebhookNotifier(BaseNotifier):
         from asgiref.sync import sync_to_async
 
         from airflow_webhook_notify.connection import aget_webhook
+        from airflow_webhook_notify.executions import topic_of_context
 
         try:
             if self._is_wanted(topic_of_context(context)):
@@ -94,6 +97,9 @@ class WebhookNotifier(BaseNotifier):
             self._log_failure(error)
 
     def _notify(self, context: Any, remaining: float) -> None:
+        from airflow_webhook_notify.connection import get_webhook
+        from airflow_webhook_notify.executions import topic_of_context
+
         topic = topic_of_context(context, fallback_state=self.fallback_state)
         if not self._is_wanted(topic):
             return
@@ -101,8 +107,6 @@ class WebhookNotifier(BaseNotifier):
             raise BudgetExhaustedError(
                 f"{topic} was not sent: the webhooks of this process have used their {PROCESS_BUDGET.seconds:g} s"
             )
-        from airflow_webhook_notify.connection import get_webhook
-
         started = time.monotonic()
         webhook = get_webhook(self.webhook_conn_id)
         if topic == known.OVERDUE or topic in webhook.topics:
@@ -113,6 +117,7 @@ class WebhookNotifier(BaseNotifier):
 
     def _send(self, webhook: Webhook, context: Any, limit: float | None) -> None:
         from airflow_webhook_notify import config
+        from airflow_webhook_notify.executions import build_event
         from airflow_webhook_notify.hooks import WebhookHook
 
         sources = _sources()
@@ -162,7 +167,7 @@ def _check(topics: Sequence[str]) -> tuple[str, ...]:
     if isinstance(topics, str):
         raise ConfigurationError("topics", f"must be a list, such as [{topics!r}]")
     named = [topic for topic in topics if topic != known.OVERDUE]
-    return (*check_topics(named), *(topic for topic in topics if topic == known.OVERDUE))
+    return (*known.check_topics(named), *(topic for topic in topics if topic == known.OVERDUE))
 
 
 def _sources() -> Sources:
@@ -170,6 +175,7 @@ def _sources() -> Sources:
     from airflow.sdk.log import redact  # type: ignore[attr-defined]
 
     from airflow_webhook_notify import config
+    from airflow_webhook_notify.executions import Sources
 
     return Sources(
         organization_id=config.organization_id(),

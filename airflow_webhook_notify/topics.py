@@ -5,6 +5,10 @@ Invariant: every state that a job execution can end in maps to exactly one topic
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from airflow_webhook_notify.exceptions import ConfigurationError
+
 STARTED = "job.execution.started"
 SUCCEEDED = "job.execution.succeeded"
 FAILED = "job.execution.failed"
@@ -39,3 +43,17 @@ def state_of(topic: str) -> str:
     :raises KeyError: for a topic that is not about a job execution
     """
     return _STATE_OF_TOPIC[topic]
+
+
+def check_topics(topics: Iterable[str]) -> tuple[str, ...]:
+    """Return the topics, each once.
+
+    :raises ConfigurationError: for one that does not exist
+    """
+    named = tuple(dict.fromkeys(topics))
+    for topic in named:
+        if topic not in JOB_TOPICS:
+            raise ConfigurationError(
+                "Topics", f"there is no topic {str(topic)[:80]!r}; the topics are {', '.join(JOB_TOPICS)}"
+            )
+    return named
