@@ -84,7 +84,7 @@ class Sanitizer:
         for name, item in value.items():
             named = name if isinstance(name, str | int | float | datetime.date) else type(name).__name__
             text, _ = cap_text(self.redact(str(named)[:1024], None), 256)
-            self._used += len(text) + 4
+            self._used += len(text.encode()) + 4
             if self._is_full(path):
                 break
             result[text] = self._value(item, f"{path}.{text}", text, depth + 1)
@@ -146,5 +146,5 @@ class Sanitizer:
             self.problems.append(text)
 
     def _spend(self, leaf: object) -> object:
-        self._used += len(json.dumps(leaf, ensure_ascii=False)) + 2
+        self._used += len(json.dumps(leaf, ensure_ascii=False).encode()) + 2
         return leaf
