@@ -1,0 +1,121 @@
+"""What the commands write, and where.
+
+Invariant: no character that a terminal acts on reaches it from a value, wherever that value comes from; answers go to
+standard output and everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn, TextIO
+
+Row = Mapping[str, object]
+
+
+def printable(text: str) -> str:
+    """Return the text with every character that shows nothing or commands the terminal written as its escape.
+
+    Line feeds stay. Not only control characters: a bidirectional override can make one text look like another.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(value: object) -> str:
+    """Return the value as one printable line."""
+    if value is None or value in ((), []):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(one_line(part) for part in value)
+    return printable(str(value)).replace("\n", "\\n")
+
+
+def say(text: str) -> None:
+    """Write the text, made printable, as a line of the answer."""
+    _write(sys.stdout, printable(text))
+
+
+def write_styled(text: str) -> None:
+    """Write a text that is printable but for our own styles."""
+    _write(sys.stdout, text)
+
+
+def hint(text: str) -> None:
+    """Write the text, made printable, on standard error."""
+    _write(sys.stderr, printable(text))
+
+
+def fail(text: str) -> NoReturn:
+    """Say in one line what is wrong and what to do, and end the command.
+
+    :raises SystemExit: always, with status 1
+    """
+    hint(f"Error: {one_line(text)}")
+    raise SystemExit(1)
+
+
+def write_rows(rows: Sequence[Row], output: str) -> None:
+    """Write rows of the same keys as `--output` asks: table, json, yaml or plain."""
+    if output in ("json", "yaml"):
+        _write_data(rows, output)
+    elif rows:
+        _write_table([list(rows[0]), *([one_line(value) for value in row.values()] for row in rows)], output)
+    else:
+        say("No data found")
+
+
+def write_record(record: Row, output: str) -> None:
+    """Write one thing: its fields below each other where a person reads it, else as a list of one."""
+    if output in ("json", "yaml"):
+        _write_data([record], output)
+    else:
+        _write_table([["field", "value"], *([key, one_line(value)] for key, value in record.items())], output)
+
+
+def _write_data(rows: Sequence[Row], output: str) -> None:
+    from airflow.cli.simple_table import AirflowConsole
+
+    console = AirflowConsole()
+    # Not `print_as`, which makes a text of every number. Both formats escape what is not printable ASCII.
+    data: Any = [dict(row) for row in rows]
+    if output == "json":
+        console.print_as_json(data)
+    else:
+        console.print_as_yaml(data)
+
+
+def _write_table(lines: Sequence[Sequence[str]], output: str) -> None:
+    if output == "plain":
+        _write_columns(lines)
+        return
+    from airflow.cli.simple_table import AirflowConsole, SimpleTable
+    from rich.text import Text
+
+    table = SimpleTable(show_header=True)  # type: ignore[no-untyped-call]
+    for name in lines[0]:
+        table.add_column(name)
+    for line in lines[1:]:
+        # Text, since a str here is read as markup.
+        table.add_row(*(Text(cell) for cell in line))
+    AirflowConsole().print(table)
+
+
+def _write_columns(lines: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _write(stream: TextIO, text: str) -> None:
+    # A terminal that is set to ASCII gets escapes in place of an error.
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.flush()
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Write several lines of an answer."""
+    for line in lines:
+        say(line)
