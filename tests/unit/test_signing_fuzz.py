@@ -34,7 +34,7 @@ garbled = st.one_of(
 not_text = st.one_of(st.none(), st.integers(), st.binary(max_size=8), st.lists(anything, max_size=2))
 names = st.one_of(st.sampled_from(NAMES), st.sampled_from(NAMES).map(str.upper), anything)
 pairs = st.lists(st.tuples(st.one_of(names, not_text), st.one_of(garbled, not_text)), max_size=8)
-text_secrets = st.text(st.characters(blacklist_categories=["Cc", "Cs"]), min_size=8, max_size=40).filter(
+text_secrets = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=8, max_size=40).filter(
     lambda text: text == text.strip() and not text.startswith("whsec_")
 )
 key_secrets = st.binary(min_size=24, max_size=24).map(lambda key: generate_secret(token=lambda _: key))
