@@ -40,7 +40,7 @@ def dag_run(**values: Any) -> DagRun:
         "conf": {},
         "consumed_asset_events": [],
     }
-    return DagRun.model_construct(**{**{name: None for name in DagRun.model_fields}, **known, **values})
+    return DagRun.model_construct(**{**dict.fromkeys(DagRun.model_fields), **known, **values})
 
 
 def task_context(

@@ -170,6 +170,11 @@ class RecordingServer(_Server):
         self._requests: list[Request] = []
         super().__init__(type("Handler", (_RecordingHandler,), {"owner": self}), host=host, tls=tls)
 
+    def answer_with(self, *answers: Answer | int) -> None:
+        """Answer so from now on, as if given at the start."""
+        with self._arrived:
+            self._answers = [Answer(answer) if isinstance(answer, int) else answer for answer in answers]
+
     @property
     def requests(self) -> list[Request]:
         """What arrived so far, oldest first."""

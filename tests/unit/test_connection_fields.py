@@ -167,7 +167,7 @@ def test_a_secret_without_whsec_is_taken_as_text() -> None:
         ({"topic": [FAILED]}, "Extra: has the unknown field 'topic'; did you mean 'topics'?"),
         (
             {"topics": ["job.failed"]},
-            "Topics: there is no topic 'job.failed'; the topics are "
+            "Topics: there is no topic 'job.failed'; the topics are "  # noqa: ISC004
             "job.execution.started, job.execution.succeeded, job.execution.failed",
         ),
         ({"topics": 3}, "Topics: must be a list of texts"),

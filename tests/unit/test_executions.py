@@ -255,7 +255,7 @@ def test_the_trigger_types(dag: DAG, run_type: str, trigger_type: str) -> None:
     assert event.data["TriggerType"] == trigger_type
 
 
-class Odd(Exception):
+class OddError(Exception):
     """An exception whose text can't be had."""
 
     def __str__(self) -> str:
@@ -276,7 +276,7 @@ class Odd(Exception):
         (AirflowException("Docker container failed: {'Error': None, 'StatusCode': 137} exit code: 137"), 137),
         (AirflowException("Process exited with code -9."), -9),
         (AirflowException("the record with code 12 is missing"), 1),
-        (Odd(), 1),
+        (OddError(), 1),
     ],
 )
 def test_the_exit_status_is_that_of_the_process(exception: BaseException | None, status: int) -> None:
@@ -286,7 +286,7 @@ def test_the_exit_status_is_that_of_the_process(exception: BaseException | None,
 def test_the_text_of_an_exception_names_its_kind() -> None:
     assert text_of(KeyError("x")) == "KeyError: 'x'"
     assert text_of(ValueError()) == "ValueError"
-    assert text_of(Odd()) == "Odd: (its text can't be read)"
+    assert text_of(OddError()) == "OddError: (its text can't be read)"
 
 
 def test_secrets_are_masked_and_long_texts_cut_in_plain_sight(dag: DAG) -> None:
