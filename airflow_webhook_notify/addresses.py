@@ -82,13 +82,14 @@ def find_refusal(address: str, allowed: Sequence[Network]) -> Refusal | None:
     :param allowed: networks that may be reached whatever their kind
     :raises ValueError: where it is no address
     """
-    unscoped = ipaddress.ip_address(address.partition("%")[0])
-    if _is_in(unscoped, allowed):
+    unscoped = address.partition("%")[0]
+    parsed = ipaddress.ip_address(unscoped)
+    if _is_in(parsed, allowed):
         return None
-    for judged in embedded_ipv4(unscoped) or (unscoped,):
+    for judged in embedded_ipv4(parsed) or (parsed,):
         kind = kind_of(judged)
         if kind and not _is_in(judged, allowed):
-            return Refusal(str(unscoped), kind, f"{judged}/{judged.max_prefixlen}")
+            return Refusal(unscoped, kind, f"{judged}/{judged.max_prefixlen}")
     return None
 
 

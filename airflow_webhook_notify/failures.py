@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
 
+#: How a proxy is told from an endpoint in every text: this, and its host.
+PROXY = "the proxy "
+
 
 class Phase(Enum):
     """How far an attempt has come."""
@@ -43,7 +46,7 @@ class AttemptError(Exception):
 class Stage:
     """Where an attempt stood when it failed.
 
-    :param peer: who it dealt with: the endpoint's host, or the proxy as `the proxy …`
+    :param peer: who it dealt with: the endpoint's host, or :data:`PROXY` and the proxy's
     :param limit: seconds that the phase may take
     """
 
@@ -100,7 +103,7 @@ def seconds(value: float) -> str:
 def _timeout(stage: Stage) -> str:
     limit = seconds(stage.limit)
     return {
-        Phase.RESOLVE: f"the name of {stage.peer} did not resolve within {limit}",
+        Phase.RESOLVE: f"{_name(stage)} did not resolve within {limit}",
         Phase.CONNECT: f"no connection to {stage.peer} within {limit}",
         Phase.TUNNEL: f"{stage.peer} opened no tunnel within {limit}",
         Phase.TLS: f"no TLS connection to {stage.peer} within {limit}",
@@ -108,9 +111,13 @@ def _timeout(stage: Stage) -> str:
     }[stage.phase]
 
 
+def _name(stage: Stage) -> str:
+    return f"the name of {stage.peer}" if stage.peer.startswith(PROXY) else f"the name {stage.peer}"
+
+
 def _unresolved(error: socket.gaierror | UnicodeError, stage: Stage) -> str:
     why = error.strerror if isinstance(error, socket.gaierror) else "it is not a valid name"
-    return f"the name of {stage.peer} does not resolve: {why}"
+    return f"{_name(stage)} does not resolve: {why}"
 
 
 def _tls(error: ssl.SSLError, stage: Stage) -> str:

@@ -28,7 +28,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util.ssl_ import create_urllib3_context
 
-from airflow_webhook_notify.failures import AttemptError, Phase, describe
+from airflow_webhook_notify.failures import PROXY, AttemptError, Phase, describe
 from airflow_webhook_notify.models import origin_of
 from airflow_webhook_notify.sockets import (
     DeadlineSocket,
@@ -74,7 +74,7 @@ class _Connection(HTTPConnection):
             host,
             self.port,
             current_exchange(),
-            peer=f"the proxy {self.host}" if self.proxy else host,
+            peer=f"{PROXY}{self.host}" if self.proxy else host,
             guarded=self.proxy is None,
         )
 
@@ -272,6 +272,7 @@ class Transport(HTTPAdapter):
 def _check_proxy(url: str) -> str:
     # `proxy.example.com:3128` is what many environments hold.
     absolute = str(prepend_scheme_if_needed(url, "http"))  # type: ignore[no-untyped-call]
-    if urlsplit(absolute).scheme not in ("http", "https"):
-        raise ValueError("proxy scheme")
+    parts = urlsplit(absolute)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("proxy")
     return absolute
