@@ -6,7 +6,6 @@ most one line in the log, without a secret or a URL path; and all of them in one
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -135,19 +134,17 @@ class WebhookNotifier(BaseNotifier):
     def _render_data(self, context: Any) -> Mapping[str, Any]:
         if not self.data:
             return {}
-        # A copy, with a context of its own: Airflow renders notifiers in place and writes their fields into the
-        # context that all callbacks share, so a second call would send the first one's text again.
-        rendered = copy.copy(self)
+        # Not `render_template_fields`, which renders in place and writes into the context that all callbacks share:
+        # a second call would send the first one's text again. And it logs the template with a stack trace.
         try:
-            rendered.render_template_fields(cast("Any", dict(context)))
+            environment = self.get_template_env(dag=context.get("dag"))
+            return cast("Mapping[str, Any]", self.render_template(dict(self.data), dict(context), environment))
         except Exception as error:  # noqa: BLE001 - a template may raise anything
+            kind = type(error).__name__
             self.log.warning(
-                "webhook %s: `data` is left out of the event: its template raised %s",
-                self.webhook_conn_id,
-                type(error).__name__,
+                "webhook %s: `data` is left out of the event: its template raised %s", self.webhook_conn_id, kind
             )
-            return {"(left out)": f"the template of data raised {type(error).__name__}"}
-        return rendered.data
+            return {"(left out)": f"the template of data raised {kind}"}
 
     def _log_failure(self, error: Exception) -> None:
         if isinstance(error, WebhookError):
