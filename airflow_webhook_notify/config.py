@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from airflow_webhook_notify.exceptions import ConfigurationError
 from airflow_webhook_notify.names import SECTION
+from airflow_webhook_notify.retry import parse_schedule
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 T = TypeVar("T")
@@ -66,17 +67,56 @@ def _parse_networks(text: str) -> tuple[Network, ...]:
         raise ValueError(f"{error}; give networks separated by commas, such as 10.0.0.0/8,fd00::/8") from None
 
 
-def _seconds(low: float, high: float) -> Callable[[str], float]:
+def _number(what: str, low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = float("nan")
         if not low <= value <= high:
-            raise ValueError(f"{text!r} is not a number of seconds from {low:g} to {high:g}")
+            raise ValueError(f"{text!r} is not a number of {what} from {low:g} to {high:g}")
         return value
 
     return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    return _number("seconds", low, high)
+
+
+def _whole(what: str, low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        # `int` takes other scripts' digits, underscores and a sign, which nobody means in a number of things.
+        value = int(text) if text.isascii() and text.isdigit() else low - 1
+        if not low <= value <= high:
+            raise ValueError(f"{text!r} is not a whole number of {what} from {low} to {high}")
+        return value
+
+    return parse
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"{text!r} is not one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def _parse_address(text: str) -> str | None:
+    """Return the address of an API server without a slash at its end; None where none is given."""
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port)
+    except ValueError:
+        usable = False
+    if not usable or parts.username or parts.password or parts.query or parts.fragment:
+        # The text is not shown: a URL may hold a password.
+        raise ValueError("is not an address; give scheme, host and port, such as http://airflow-api-server:8080")
+    return text.rstrip("/")
 
 
 ORGANIZATION_ID = Option(
@@ -103,8 +143,84 @@ DIRECT_DEADLINE = Option(
     example="5",
     type="float",
 )
+INTAKE_URL = Option(
+    name="intake_url",
+    description="Address of an API server, as tasks reach it: callbacks hand their events to it. "
+    "Default: that of `[core] execution_api_server_url`, else `[api] base_url`.",
+    parse=_parse_address,
+    example="http://airflow-api-server:8080",
+)
+RELAY = Option(
+    name="relay",
+    description="What sends the deliveries: `internal`, each API server; or `external`, only the processes that run "
+    "`airflow webhooks relay`.",
+    parse=_one_of("internal", "external"),
+    default="internal",
+    example="external",
+)
+RETRY_SCHEDULE = Option(
+    name="retry_schedule",
+    description="Seconds to wait after the first, second, … failed attempt, separated by commas; each wait varies by "
+    "a fifth. After one attempt more than there are waits, the delivery is a dead letter.",
+    parse=parse_schedule,
+    default="5,300,1800,7200,18000,36000,50400,72000,86400",
+    example="5,60,600,3600",
+)
+RELAY_IN_FLIGHT = Option(
+    name="relay_in_flight",
+    description="How many attempts one relay makes at the same time.",
+    parse=_whole("attempts", 1, 1000),
+    default="128",
+    example="64",
+    type="integer",
+)
+RELAY_IN_FLIGHT_PER_WEBHOOK = Option(
+    name="relay_in_flight_per_webhook",
+    description="How many attempts one relay makes at the same time for one webhook.",
+    parse=_whole("attempts", 1, 1000),
+    default="32",
+    example="8",
+    type="integer",
+)
+LEASE = Option(
+    name="lease",
+    description="Seconds for which a delivery belongs to the relay that claimed it. Where a relay was killed, what it "
+    "was sending is tried again after that time. Stay above the longest timeout of any webhook.",
+    parse=_seconds(5, 3600),
+    default="60",
+    example="120",
+    type="float",
+)
+RESUME_RATE = Option(
+    name="resume_rate",
+    description="Of a webhook that was resumed: how many of the deliveries that had waited are sent a second.",
+    parse=_number("deliveries a second", 0.1, 10000),
+    default="20",
+    example="100",
+    type="float",
+)
+RETENTION = Option(
+    name="retention",
+    description="Days for which the delivery log keeps what is not pending any more.",
+    parse=_number("days", 1, 3650),
+    default="30",
+    example="90",
+    type="float",
+)
 
-OPTIONS: tuple[Option[Any], ...] = (ORGANIZATION_ID, ALLOWED_NETWORKS, DIRECT_DEADLINE)
+OPTIONS: tuple[Option[Any], ...] = (
+    ORGANIZATION_ID,
+    ALLOWED_NETWORKS,
+    DIRECT_DEADLINE,
+    INTAKE_URL,
+    RELAY,
+    RETRY_SCHEDULE,
+    RELAY_IN_FLIGHT,
+    RELAY_IN_FLIGHT_PER_WEBHOOK,
+    LEASE,
+    RESUME_RATE,
+    RETENTION,
+)
 
 
 def organization_id() -> str:

@@ -9,8 +9,10 @@ Invariant: no text in this tree carries a secret, an Authorization value, or a U
     │   ├── InvalidHeaderError      a signature header is missing, garbled or given twice
     │   ├── TimestampError          the request is too old, or from the future
     │   └── SignatureError          no secret of ours made this signature
-    └── DeliveryError           the endpoint did not take the event; its last attempt says why
-        └── BudgetExhaustedError    this process has spent its time for webhooks
+    ├── DeliveryError           the endpoint did not take the event; its last attempt says why
+    │   └── BudgetExhaustedError    this process has spent its time for webhooks
+    └── OutboxUnavailableError  deliver directly, or try again later
+        └── OutboxMissingError      run `airflow db migrate`
 """
 
 from __future__ import annotations
@@ -59,3 +61,11 @@ class DeliveryError(WebhookError):
 
 class BudgetExhaustedError(DeliveryError):
     """This process has no time left that it may spend on webhooks."""
+
+
+class OutboxUnavailableError(WebhookError):
+    """The metadata database can't be used for the outbox now: unreachable, locked, full, or not this process's."""
+
+
+class OutboxMissingError(OutboxUnavailableError):
+    """The outbox's tables were never made, or are older than this package."""
