@@ -115,9 +115,7 @@ class _Listener(ThreadingHTTPServer):
 class _Server:
     """What the servers below have in common: a thread that listens from `with` on until it ends."""
 
-    def __init__(
-        self, handler: type[BaseHTTPRequestHandler], *, host: str, tls: ssl.SSLContext | None = None
-    ) -> None:
+    def __init__(self, handler: type[BaseHTTPRequestHandler], *, host: str, tls: ssl.SSLContext | None = None) -> None:
         self._listener = _Listener(host, handler, tls)
         self._scheme = "https" if tls else "http"
         self._thread = threading.Thread(
@@ -162,9 +160,7 @@ class RecordingServer(_Server):
     :param tls: a server's context, to speak HTTPS
     """
 
-    def __init__(
-        self, *answers: Answer | int, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
-    ) -> None:
+    def __init__(self, *answers: Answer | int, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self._answers = [Answer(answer) if isinstance(answer, int) else answer for answer in answers]
         self._arrived = threading.Condition()
         self._requests: list[Request] = []
@@ -238,9 +234,7 @@ class RawServer:
         ignored, and the connection is closed when it returns
     """
 
-    def __init__(
-        self, script: Callable[[socket.socket, threading.Event], None], *, host: str = "127.0.0.1"
-    ) -> None:
+    def __init__(self, script: Callable[[socket.socket, threading.Event], None], *, host: str = "127.0.0.1") -> None:
         self._script = script
         self._stopping = threading.Event()
         self._listener = socket.create_server((host, 0))
