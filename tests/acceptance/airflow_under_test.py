@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import requests
 
@@ -41,6 +42,8 @@ class TaskState:
     map_index: int
     state: str | None
     try_number: int
+    start_date: str | None
+    end_date: str | None
 
 
 @dataclass
@@ -65,8 +68,8 @@ class AirflowUnderTest:
     environment: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     processes: dict[str, Process] = field(default_factory=dict, init=False)
-    _jwt_secret: str = field(default_factory=lambda: secrets.token_hex(32), init=False)
-    _token: str = field(default="", init=False)
+    _jwt_secret: str = field(default_factory=lambda: secrets.token_hex(32), init=False, repr=False)
+    _token: str = field(default="", init=False, repr=False)
 
     # --- its life -----------------------------------------------------------------------------------------
 
@@ -221,10 +224,17 @@ class AirflowUnderTest:
         """Make a Connection as its page in the UI does: `conn_type`, `host`, `password`, `extra`."""
         self.api("POST", "/connections", json={"connection_id": conn_id, **fields})
 
-    def trigger(self, dag_id: str, *, run_id: str, conf: Mapping[str, object] | None = None) -> str:
+    def trigger(
+        self,
+        dag_id: str,
+        *,
+        run_id: str,
+        conf: Mapping[str, object] | None = None,
+        logical_date: str | None = None,
+    ) -> str:
         """Start a run of a DAG, once the dag-processor has read it; return the run's id."""
         self.wait_until(f"the DAG {dag_id} is read", lambda: self._has_dag(dag_id), timeout=60)
-        run = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
+        run = {"dag_run_id": run_id, "logical_date": logical_date, "conf": dict(conf or {})}
         self.api("POST", f"/dags/{dag_id}/dagRuns", json=run)
         return run_id
 
@@ -241,16 +251,27 @@ class AirflowUnderTest:
         """
 
         def ended() -> str | None:
-            state = self.api("GET", f"/dags/{dag_id}/dagRuns/{run_id}").json()["state"]
+            state = self.run(dag_id, run_id)["state"]
             return state if state in RUN_ENDED else None
 
         return self.wait_until(f"the run {run_id} of {dag_id} ends", ended, timeout=timeout)
 
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """Return a run as the REST API shows it."""
+        row: dict[str, Any] = self.api("GET", f"/dags/{dag_id}/dagRuns/{quote(run_id)}").json()
+        return row
+
+    def tries(self, dag_id: str, run_id: str, state: TaskState) -> list[dict[str, Any]]:
+        """Return every try of a task instance as the REST API shows it."""
+        instance = f"/dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances/{state.task_id}"
+        mapped = f"/{state.map_index}" if state.map_index >= 0 else ""
+        rows: list[dict[str, Any]] = self.api("GET", f"{instance}{mapped}/tries").json()["task_instances"]
+        return rows
+
     def task_states(self, dag_id: str, run_id: str) -> list[TaskState]:
         """Return the task instances of a run, by task and map index."""
-        rows = self.api("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances").json()["task_instances"]
-        names = ("id", "task_id", "map_index", "state", "try_number")
-        states = [TaskState(**{name: row[name] for name in names}) for row in rows]
+        rows = self.api("GET", f"/dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances").json()["task_instances"]
+        states = [TaskState(**{name: row[name] for name in TaskState.__annotations__}) for row in rows]
         return sorted(states, key=lambda state: (state.task_id, state.map_index))
 
     # --- what it wrote ------------------------------------------------------------------------------------
@@ -260,16 +281,29 @@ class AirflowUnderTest:
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
         return "".join(path.read_text() for path in sorted(folder.rglob("*.log")))
 
+    def execution_id(self, dag_id: str, run_id: str, task_id: str, *, map_index: int, try_number: int) -> str:
+        """Return the id that a try of a task had while it ran, from its log: the REST API shows only the last."""
+        for line in self.task_log(dag_id, run_id, task_id).splitlines():
+            event = json.loads(line)
+            if (event.get("map_index"), event.get("try_number")) == (map_index, try_number):
+                return str(event["ti_id"])
+        raise AirflowTestError(f"no log of try {try_number} of {task_id}[{map_index}]")
+
+    def dag_file_logs(self) -> str:
+        """Return all that the dag-processor wrote about DAG files: the callbacks of DAG runs are there."""
+        return "".join(path.read_text() for path in sorted((self.home / "logs" / "dag_processor").rglob("*.log")))
+
     def all_logs(self) -> str:
         """Return all that Airflow wrote anywhere: tasks, DAG files' callbacks, components."""
         paths = [*sorted((self.home / "logs").rglob("*.log")), *sorted(self.home.glob("*.log"))]
         return "".join(path.read_text(errors="replace") for path in paths)
 
-    def tail(self, *, lines: int = 40) -> str:
-        """Return the last lines of each component."""
+    def tail(self, *, lines: int = 25, width: int = 300) -> str:
+        """Return the start of each of the last lines of each component."""
         parts = []
         for path in sorted(self.home.glob("*.log")):
-            parts += [f"--- {path.name}", *path.read_text(errors="replace").splitlines()[-lines:]]
+            last = path.read_text(errors="replace").splitlines()[-lines:]
+            parts += [f"--- {path.name}", *(line[:width] for line in last)]
         return "\n".join(parts)
 
     def wait_until(self, what: str, condition: Callable[[], T | None], *, timeout: float) -> T:

@@ -5,13 +5,17 @@ Invariant: a failed test shows what Airflow's own processes wrote.
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.airflow_under_test import AirflowUnderTest, running
+from tests.acceptance.airflow_under_test import AirflowTestError, AirflowUnderTest, running
+from tests.acceptance.webhooks import ORGANIZATION, Runs, make_webhooks, start_runs
 from tests.postgres import PostgresServer, find_binaries
+from tests.servers import RawServer, RecordingServer
 
 DAGS = Path(__file__).parent / "dags"
 _STARTED: list[AirflowUnderTest] = []
@@ -20,10 +24,25 @@ _STARTED: list[AirflowUnderTest] = []
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowUnderTest]:
     """A running Airflow with a triggerer, on SQLite, that reads `tests/acceptance/dags`."""
-    with running(AirflowUnderTest(tmp_path_factory.mktemp("airflow"), DAGS, triggerer=True)) as started:
+    options = {"webhook_notify.organization_id": ORGANIZATION}
+    home = tmp_path_factory.mktemp("airflow")
+    with running(AirflowUnderTest(home, DAGS, triggerer=True, options=options)) as started:
         _STARTED.append(started)
         yield started
         _STARTED.remove(started)
+
+
+@pytest.fixture(scope="session")
+def runs(airflow: AirflowUnderTest) -> Iterator[Runs]:
+    """One run of each DAG in `tests/acceptance/dags`, all begun together, and what their webhooks received."""
+    with RecordingServer() as receiver, RawServer(_say_nothing) as silent:
+        make_webhooks(airflow, receiver=receiver, silent=silent)
+        start_runs(airflow)
+        yield Runs(airflow, receiver)
+
+
+def _say_nothing(_: socket.socket, stopping: threading.Event) -> None:
+    stopping.wait()
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +64,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show Airflow's own words below those of a test that failed."""
     report = yield
-    if report.failed:
+    # Where Airflow kept a test waiting, the error has them already.
+    if report.failed and AirflowTestError.__name__ not in report.longreprtext:
         for started in _STARTED:
             report.sections.append(("Airflow", started.tail()))
     return report
