@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -112,9 +113,13 @@ def test_a_secret_that_is_typed_is_not_echoed(home: AirflowUnderTest) -> None:
     keyboard, terminal = pty.openpty()
     arguments = ("webhooks", "add", "typed", "--endpoint", "https://example.org/", "--secret", "-", "-o", "json")
     with started(home, *arguments, stdin=terminal) as process:
-        # No prompt comes here: getpass writes it where standard input's terminal would be.
+        # What is typed before the prompt is dropped.
+        assert process.stderr.read(len("Signing secret: ")) == "Signing secret: "
         os.write(keyboard, f"{SECRET}\n".encode())
         out, errors = process.communicate(timeout=60)
+    os.set_blocking(keyboard, False)
+    with contextlib.suppress(BlockingIOError):
+        assert SECRET.encode() not in os.read(keyboard, 65536)
     os.close(terminal)
     os.close(keyboard)
     assert process.returncode == 0, errors

@@ -110,7 +110,7 @@ def test_help_names_the_group_that_is_there(name: str) -> None:
 
 def test_a_command_tells_its_code_the_group_and_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(definition, "lazy_load_command", lambda path: seen.append)
+    monkeypatch.setattr(definition, "lazy_load_command", lambda _path: seen.append)
     command = next(c for c in definition._build_group("webhook-notify").subcommands if c.name == "rotate-secret")
     namespace = SimpleNamespace()
     command.func(namespace)
