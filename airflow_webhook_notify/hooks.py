@@ -1,4 +1,4 @@
-"""`WebhookHook`: deliver an event to a webhook, or ping it.
+"""`WebhookHook`: hand an event over to the outbox, deliver it directly, or ping the webhook.
 
 Invariant: no call outlasts its deadline, and what it raises or returns says how the last attempt ended without a
 secret or a URL path in it.
@@ -20,6 +20,7 @@ from airflow_webhook_notify import config
 from airflow_webhook_notify.connection import get_webhook
 from airflow_webhook_notify.connection_form import HOOK_NAME
 from airflow_webhook_notify.exceptions import DeliveryError, WebhookError
+from airflow_webhook_notify.handover import TIMEOUT, HandOver
 from airflow_webhook_notify.models import Attempt, Delivery, Event, Webhook
 from airflow_webhook_notify.names import CONN_TYPE, DEFAULT_CONN_ID
 from airflow_webhook_notify.payloads import ping_event
@@ -28,6 +29,7 @@ from airflow_webhook_notify.retry import DirectSchedule
 if TYPE_CHECKING:
     from airflow_webhook_notify.client import Client
 
+_hand_over = HandOver()
 _clients: dict[tuple[config.Network, ...], Client] = {}
 # A connection that two processes write to is of use to neither.
 os.register_at_fork(after_in_child=_clients.clear)
@@ -119,6 +121,17 @@ class WebhookHook(BaseHook):
                 raise DeliveryError(_outcome(self.webhook, event, attempt))
             self._sleep(wait)
             number += 1
+
+    def enqueue(self, event: Event, *, timeout: float | None = None) -> str:
+        """Hand the event over to the outbox, which delivers it however long that takes; return the delivery's id.
+
+        For processes without a database, such as tasks: through the intake on the API server.
+
+        :param timeout: seconds; default 2
+        :raises HandOverError: where the intake can't be reached or does not take it
+        :raises ConfigurationError: where the Connection or an option can't be used
+        """
+        return _hand_over.send(self.webhook, event, timeout=TIMEOUT if timeout is None else min(timeout, TIMEOUT))
 
     def ping(self) -> Ping:
         """Send one `webhook.ping`, in one attempt, and return how it ended.

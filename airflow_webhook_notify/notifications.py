@@ -138,7 +138,8 @@ class WebhookNotifier(BaseNotifier):
         # a second call would send the first one's text again. And it logs the template with a stack trace.
         try:
             environment = self.get_template_env(dag=context.get("dag"))
-            return cast("Mapping[str, Any]", self.render_template(dict(self.data), dict(context), environment))
+            scope = cast("Any", dict(context))
+            return cast("Mapping[str, Any]", self.render_template(dict(self.data), scope, environment))
         except Exception as error:  # noqa: BLE001 - a template may raise anything
             kind = type(error).__name__
             self.log.warning(

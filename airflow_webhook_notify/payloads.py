@@ -11,14 +11,27 @@ from collections.abc import Mapping
 
 from airflow_webhook_notify.exceptions import PayloadError
 from airflow_webhook_notify.models import Delivery, Event, Webhook
-from airflow_webhook_notify.topics import PING
+from airflow_webhook_notify.topics import JOB_TOPICS, OVERDUE, PING
 
 #: The most that a payload's `Data` may take, in bytes of JSON.
 MAX_DATA = 64 * 1024
 #: The most that one text in it (command, message) or the author's custom data may take, in bytes of UTF-8.
 MAX_TEXT = 4 * 1024
+#: The longest event id, in characters; ours have 36.
+MAX_ID = 64
 JOB_EXECUTION = "JobExecution"
 WEBHOOK = "webhook"
+EVENT_TOPICS = (*JOB_TOPICS, OVERDUE, PING)
+
+_EVENT_FIELDS: dict[str, type] = {
+    "Id": str,
+    "Topic": str,
+    "CreatedAt": int,
+    "OrganizationId": str,
+    "Resource": str,
+    "Data": dict,
+}
+_KINDS: dict[type, str] = {str: "a text", int: "an integer of milliseconds since the epoch", dict: "an object"}
 
 
 def to_json(value: object) -> bytes:
@@ -57,6 +70,50 @@ def build_payload(delivery: Delivery, attempt_id: str) -> bytes:
                 "Event": {"Id": event.id, "Topic": event.topic},
             },
         }
+    )
+
+
+def event_to_json(event: Event) -> bytes:
+    """Return the event as the intake takes it and the outbox stores it.
+
+    :raises PayloadError: where the event's data is no JSON
+    """
+    return to_json(
+        {
+            "Id": event.id,
+            "Topic": event.topic,
+            "CreatedAt": event.created_at,
+            "OrganizationId": event.organization_id,
+            "Resource": event.resource,
+            "Data": event.data,
+        }
+    )
+
+
+def event_from_json(body: bytes) -> Event:
+    """Return the event that :func:`event_to_json` wrote.
+
+    :raises PayloadError: where it is none, naming the field
+    """
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        raise PayloadError("the body is not JSON") from None
+    if not isinstance(value, dict):
+        raise PayloadError("the body is not a JSON object")
+    for name, kind in _EVENT_FIELDS.items():
+        given = value.get(name)
+        if not isinstance(given, kind) or isinstance(given, bool):
+            raise PayloadError(f"{name}: must be {_KINDS[kind]}")
+    if not 0 < len(value["Id"]) <= MAX_ID or value["Topic"] not in EVENT_TOPICS:
+        raise PayloadError(f"Id: must have 1 to {MAX_ID} characters; Topic: must be one of {', '.join(EVENT_TOPICS)}")
+    return Event(
+        id=value["Id"],
+        topic=value["Topic"],
+        created_at=value["CreatedAt"],
+        organization_id=value["OrganizationId"],
+        resource=value["Resource"],
+        data=value["Data"],
     )
 
 
