@@ -1,0 +1,163 @@
+"""`make demo`: a real Airflow tells a receiver what its jobs do.
+
+Invariant: exits 0 only if every expected event arrived, its signature verified; whatever happens, nothing that it
+started keeps running and its folder is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tests.acceptance.airflow_under_test import AirflowTestError, AirflowUnderTest
+from tests.processes import Process, free_port
+
+DAGS = Path(__file__).parent / "demo_dags"
+DAG_FILE = DAGS / "demo.py"
+RUN_ID = "demo"
+EXPECTED = (
+    ("webhook.ping", "demo"),
+    ("job.execution.started", "etl.extract"),
+    ("job.execution.succeeded", "etl.extract"),
+    ("job.execution.started", "etl.load"),
+    ("job.execution.failed", "etl.load"),
+    ("job.execution.failed", "etl"),
+)
+_BOLD, _GREEN, _RED, _PLAIN = ("\033[1m", "\033[32m", "\033[31m", "\033[0m") if sys.stdout.isatty() else ("",) * 4
+
+
+def main() -> int:
+    """Run the demo and return its exit status."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    with tempfile.TemporaryDirectory(prefix="webhook-notify-demo-") as folder:
+        airflow = AirflowUnderTest(Path(folder), DAGS)
+        try:
+            return _show(airflow)
+        except AirflowTestError as error:
+            print(f"{_RED}{error}{_PLAIN}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 130
+        finally:
+            _say("Stopping everything that this started.")
+            airflow.stop()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _show(airflow: AirflowUnderTest) -> int:
+    _say("1. A real Airflow: a metadata database, the API server, the scheduler and the dag-processor.")
+    _type("airflow db migrate && airflow api-server & airflow scheduler & airflow dag-processor &")
+    airflow.start()
+    print(f"   Airflow is up: {airflow.url}")
+
+    port = free_port()
+    _say("2. A webhook: an Airflow Connection with an endpoint and a signing secret, which is shown this once.")
+    _run(airflow, "webhooks", "add", "demo", "--endpoint", f"http://127.0.0.1:{port}/hook", "--allow-http")
+
+    _say("3. A receiver on this machine, that verifies what arrives with the webhook's signing secret.")
+    receiver = _listen(airflow, port)
+
+    _say("4. A ping.")
+    _run(airflow, "webhooks", "ping", "demo")
+
+    _say(f"5. A DAG with the webhook attached ({DAG_FILE.relative_to(Path.cwd())}), and a run of it.")
+    print("".join(f"   | {line}\n" for line in DAG_FILE.read_text().splitlines()[2:]))
+    _type("airflow dags trigger etl")
+    airflow.trigger("etl", run_id=RUN_ID)
+    state = airflow.wait_for_run("etl", RUN_ID)
+    tasks = ", ".join(f"{task.task_id}: {task.state}" for task in airflow.task_states("etl", RUN_ID))
+    print(f"   The run ended: {state} ({tasks})")
+
+    _say("6. What the receiver got.")
+    return judge(_wait_for_all(airflow, receiver))
+
+
+def _listen(airflow: AirflowUnderTest, port: int) -> Process:
+    arguments = ["webhooks", "listen", "--port", str(port), "--webhook", "demo"]
+    _type(f"airflow {' '.join(arguments)}")
+    # JSON lines, so that each event is judged by its values and not by how it looks.
+    command = [sys.executable, "-m", "airflow", *arguments, "--output", "json"]
+    env = {**airflow.env, "PYTHONUNBUFFERED": "1"}
+    receiver = Process.start("receiver", command, log=airflow.home / "receiver.log", env=env)
+    airflow.processes["receiver"] = receiver
+    airflow.wait_until("the receiver listens", lambda: '"url"' in receiver.output(), timeout=60)
+    return receiver
+
+
+def _wait_for_all(airflow: AirflowUnderTest, receiver: Process) -> list[dict[str, Any]]:
+    """Return what arrived once all that is expected has, or time is up."""
+
+    def arrived() -> bool:
+        return set(EXPECTED) <= {_about(received) for received in _received(receiver)}
+
+    try:
+        airflow.wait_until("all events arrived", arrived, timeout=60)
+    except AirflowTestError as error:
+        print(f"{_RED}{error}{_PLAIN}", file=sys.stderr)
+    return _received(receiver)
+
+
+def _received(receiver: Process) -> list[dict[str, Any]]:
+    lines = [line for line in receiver.output().splitlines() if line.startswith("{") and line.endswith("}")]
+    return [received for received in map(json.loads, lines) if "payload" in received]
+
+
+def _about(received: dict[str, Any]) -> tuple[str, str]:
+    data = received["payload"]["Data"]
+    return received["topic"], data.get("JobId", data["Id"])
+
+
+def judge(everything: list[dict[str, Any]]) -> int:
+    """Show what arrived and return the exit status: 0 only where all that is expected is there and verified."""
+    for received in everything:
+        _print_received(received)
+    verified = {_about(received) for received in everything if received["verified"]}
+    missing = [f"{topic} of {job}" for topic, job in EXPECTED if (topic, job) not in verified]
+    unverified = [received["id"] for received in everything if not received["verified"]]
+    if missing or unverified:
+        print(f"{_RED}Missing: {missing or 'nothing'}; not verified: {unverified or 'nothing'}{_PLAIN}")
+        return 1
+    print(f"{_GREEN}All {len(EXPECTED)} expected events arrived, each with a signature that verified.{_PLAIN}")
+    return 0
+
+
+def _print_received(received: dict[str, Any]) -> None:
+    topic, job = _about(received)
+    mark = (
+        f"{_GREEN}verified ({received['dialect']}){_PLAIN}" if received["verified"] else f"{_RED}NOT VERIFIED{_PLAIN}"
+    )
+    print(f"\n   {_BOLD}{topic}{_PLAIN}  {job}  {mark}")
+    for name in ("webhook-id", "webhook-timestamp", "webhook-signature", "x-hub-signature-256"):
+        print(f"   {name}: {received['headers'].get(name)}")
+    text = json.dumps(received["payload"], indent=2, ensure_ascii=False)
+    print("".join(f"   {line}\n" for line in text.splitlines()))
+
+
+def _run(airflow: AirflowUnderTest, *arguments: str) -> None:
+    """Run an `airflow` command as a person would and show what it says."""
+    _type(f"airflow {' '.join(arguments)}")
+    done = airflow.cli(*arguments)
+    print("".join(f"   {line}\n" for line in done.stdout.splitlines()), end="")
+
+
+def _say(text: str) -> None:
+    print(f"\n{_BOLD}{text}{_PLAIN}", flush=True)
+
+
+def _type(command: str) -> None:
+    print(f"   $ {command}", flush=True)
+
+
+if __name__ == "__main__":
+    # Airflow's processes inherit this, and none of them should stop to ask.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    sys.exit(main())
