@@ -64,14 +64,18 @@ def _check_group(group: str) -> Check:
 
 
 def _check_options() -> Iterator[Check]:
+    bad = list(_find_bad_options())
+    yield from bad
+    if not bad:
+        yield Check(f"[{SECTION}]", State.OK, "all options can be used")
+
+
+def _find_bad_options() -> Iterator[Check]:
     for option in config.OPTIONS:
-        name = f"[{SECTION}] {option.name}"
         try:
             option.read()
         except ConfigurationError as error:
-            yield Check(name, State.MEND, error.problem)
-        else:
-            yield Check(name, State.OK, "can be used")
+            yield Check(f"[{SECTION}] {option.name}", State.MEND, error.problem)
 
 
 def _check_fernet_key() -> Check:

@@ -72,7 +72,7 @@ class Behavior:
 class Receiver(ThreadingHTTPServer):
     """Listens from its making on, and serves from :meth:`start` on until :meth:`stop`.
 
-    :param on_received: called for each request after its answer, one at a time
+    :param on_received: called for each request just before its answer, one at a time
     :raises OSError: where it can't listen there
     """
 
@@ -106,8 +106,9 @@ class Receiver(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def stop(self) -> None:
-        """Stop serving; what waits for its answer goes without."""
-        self.stopping.set()
+        """Stop serving; what waits for its answer goes without, and an answer under way is finished."""
+        with self._lock:
+            self.stopping.set()
         self.shutdown()
         self.server_close()
 
@@ -117,11 +118,15 @@ class Receiver(ThreadingHTTPServer):
             self._taken += 1
             return self.behavior.statuses[min(self._taken, len(self.behavior.statuses)) - 1]
 
-    def report(self, received: Received) -> None:
-        """Tell of one request."""
+    def conclude(self, received: Received, answer: Callable[[], None]) -> None:
+        """Tell of one request and answer it; in this order, so that a sender's requests are told of in theirs."""
         with self._lock:
-            if not self.stopping.is_set():
-                self._on_received(received)
+            if self.stopping.is_set():
+                return
+            self._on_received(received)
+            # The sender may be gone by now; what it sent has arrived all the same.
+            with contextlib.suppress(OSError):
+                answer()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay silent: a sender that hangs up is no error of ours."""
@@ -138,13 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
             received = Received(tuple(self.headers.items()), b"", refusal[0], None, f"refused: {refusal[1]}")
         else:
             received = self._receive()
-            if self.server.stopping.wait(self.server.behavior.delay):
-                return
-        # The sender may be gone by now; what it sent has arrived all the same.
-        with contextlib.suppress(OSError):
-            self._answer(received.status)
-            self._drop_body(refusal)
-        self.server.report(received)
+            self.server.stopping.wait(self.server.behavior.delay)
+        self.server.conclude(received, lambda: self._answer(received.status))
+        if refusal and received.status == 413:
+            self._drop_body()
 
     def do_GET(self) -> None:
         self._answer(405)
@@ -161,9 +163,9 @@ class _Handler(BaseHTTPRequestHandler):
             return 413, f"its body is over {MAX_BODY // 1024} KiB"
         return None
 
-    def _drop_body(self, refusal: tuple[int, str] | None) -> None:
+    def _drop_body(self) -> None:
         # A sender that is still sending when the connection closes would not get to see the answer.
-        left = min(int(self.headers["Content-Length"]), _DROPPED) if refusal and refusal[0] == 413 else 0
+        left = min(int(self.headers["Content-Length"]), _DROPPED)
         while left > 0 and (dropped := self.rfile.read(min(left, 65536))):
             left -= len(dropped)
 
