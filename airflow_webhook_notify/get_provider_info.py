@@ -21,5 +21,6 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": [connection_form.describe_connection_type()],
         "notifications": ["airflow_webhook_notify.notifications.WebhookNotifier"],
         "config": config.describe_section(),
+        "db-managers": ["airflow_webhook_notify.outbox.db_manager.OutboxDBManager"],
         "cli": ["airflow_webhook_notify.cli.definition.get_cli_commands"],
     }

@@ -1,0 +1,214 @@
+"""Which deliveries are due, and taking them under a lease.
+
+Invariant: what a claim costs depends on how many webhooks wait and how many rows it takes, not on how many rows there
+are: delivered ones, the backlog of a paused webhook, or of one with no free capacity.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, ScalarSelect, Select, false, literal_column, or_, select, true, update
+from sqlalchemy.engine import Connection
+
+from airflow_webhook_notify.outbox.pace import pace_at
+from airflow_webhook_notify.outbox.records import Backlog, Claim
+from airflow_webhook_notify.outbox.rows import AnyRow, claim_of
+from airflow_webhook_notify.outbox.tables import deliveries, webhooks
+
+_D = deliveries.c
+#: Written out, since a database uses a partial index only where it sees the value.
+PENDING = _D.state == literal_column("'pending'")
+_CLAIMED = (
+    _D.id, _D.webhook_id, _D.event_id, _D.topic, _D.event_at, _D.organization_id, _D.resource, _D.data, _D.manual,
+    _D.created_at, _D.due_at, _D.attempts_count, _D.schedule_start,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits for one webhook, as the first look finds it.
+
+    :param ordinary: when the oldest delivery that nobody asked for is due; None where there is none
+    :param manual: the same of what a person asked for
+    :param paced_at: of a resumed webhook: until when its rate is used up
+    """
+
+    webhook_id: str
+    ordinary: int | None
+    manual: int | None
+    paused: bool
+    resumed_at: int | None
+    paced_at: int | None
+
+    @property
+    def paced(self) -> bool:
+        """Whether something still waits from before the webhook was resumed."""
+        return self.resumed_at is not None and self.ordinary is not None and self.ordinary <= self.resumed_at
+
+    @property
+    def lanes(self) -> tuple[tuple[bool, int], ...]:
+        """What may go at all: whether a person asked for it, and when the oldest is due."""
+        manual = () if self.manual is None else ((True, self.manual),)
+        return manual if self.ordinary is None or self.paused else (*manual, (False, self.ordinary))
+
+    @property
+    def oldest(self) -> int | None:
+        """When the oldest that may go is due."""
+        return min((due_at for _, due_at in self.lanes), default=None)
+
+    def describe(self) -> Backlog:
+        """Return it as the rest of the package sees it."""
+        known = [due_at for due_at in (self.ordinary, self.manual) if due_at is not None]
+        return Backlog(self.webhook_id, min(known), self.manual, self.paused)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a relay claims. Times are milliseconds.
+
+    :param rate: deliveries a second of a resumed webhook
+    """
+
+    now: int
+    lease: int
+    limit: int
+    token: str
+    rate: float
+
+
+def find_waiting(connection: Connection) -> list[Waiting]:
+    """Return what waits, the oldest that may go first."""
+    found = [
+        Waiting(row.webhook_id, row.ordinary, row.manual, row.paused_at is not None, row.resumed_at, row.paced_at)
+        for row in connection.execute(_WAITING)
+        # Between two looks of one statement another transaction may have taken the last row of a webhook.
+        if row.ordinary is not None or row.manual is not None
+    ]
+    return sorted(found, key=lambda waiting: (waiting.oldest is None, waiting.oldest))
+
+
+def due(waiting: Iterable[Waiting], *, now: int) -> list[Waiting]:
+    """Return those of which something may go at `now`."""
+    return [each for each in waiting if each.oldest is not None and each.oldest <= now]
+
+
+def claim(
+    connection: Connection, waiting: Sequence[Waiting], capacity: Mapping[str, int], terms: Terms
+) -> tuple[Claim, ...]:
+    """Take due deliveries under a lease; the connection's transaction has to be committed before they are sent."""
+    rows: list[AnyRow] = []
+    for index, each in enumerate(waiting):
+        left = terms.limit - len(rows)
+        # What a webhook leaves of its share goes to those behind it.
+        share = -(-left // (len(waiting) - index))
+        rows += _take(connection, each, min(share, capacity[each.webhook_id]), terms)
+    expires_at = terms.now + terms.lease
+    if rows:
+        taken = update(deliveries).where(_D.id.in_([row.id for row in rows]))
+        connection.execute(taken.values(lease_token=terms.token, lease_expires_at=expires_at))
+    return tuple(claim_of(row, token=terms.token, expires_at=expires_at) for row in rows)
+
+
+def release(connection: Connection, claimed: Iterable[Claim]) -> int:
+    """End these leases and return how many were still held."""
+    tokens: dict[str, list[str]] = defaultdict(list)
+    for each in claimed:
+        tokens[each.token].append(each.delivery.id)
+    ended = update(deliveries).values(lease_token=None, lease_expires_at=None)
+    return sum(
+        connection.execute(ended.where(_D.id.in_(sorted(ids)), _D.lease_token == token)).rowcount
+        for token, ids in tokens.items()
+    )
+
+
+def next_due(connection: Connection, waiting: Iterable[Waiting], *, now: int, rate: float) -> int | None:
+    """Return when the next of these may go; None where nothing waits."""
+    times: list[int] = []
+    for each in waiting:
+        for manual, due_at in each.lanes:
+            free_at = due_at if due_at > now else _first_free(connection, each.webhook_id, manual=manual, now=now)
+            if free_at is not None:
+                times.append(
+                    max(now, free_at, _paced_until(each, now=now, rate=rate) if each.paced and not manual else 0)
+                )
+    return min(times, default=None)
+
+
+def _paced_until(waiting: Waiting, *, now: int, rate: float) -> int:
+    return pace_at(waiting.paced_at, now=now, rate=rate).after(1)
+
+
+def _take(connection: Connection, waiting: Waiting, most: int, terms: Terms) -> list[AnyRow]:
+    rows: list[AnyRow] = []
+    for manual, due_at in waiting.lanes:
+        wanted = most - len(rows)
+        if wanted <= 0 or due_at > terms.now:
+            continue
+        if waiting.paced and not manual:
+            rows += _take_paced(connection, waiting, wanted, terms)
+        else:
+            rows += _select_free(connection, waiting.webhook_id, manual=manual, now=terms.now, most=wanted)
+    return rows
+
+
+def _take_paced(connection: Connection, waiting: Waiting, most: int, terms: Terms) -> Sequence[AnyRow]:
+    # The row is locked, so that all relays together keep to the rate.
+    locked = select(webhooks.c.paced_at).where(webhooks.c.webhook_id == waiting.webhook_id).with_for_update()
+    pace = pace_at(connection.execute(locked).scalar(), now=terms.now, rate=terms.rate)
+    most = min(most, pace.allowed)
+    if most == 0:
+        return ()
+    rows = _select_free(connection, waiting.webhook_id, manual=False, now=terms.now, most=most)
+    moved = update(webhooks).where(webhooks.c.webhook_id == waiting.webhook_id)
+    connection.execute(moved.values(paced_at=pace.after(len(rows))))
+    return rows
+
+
+def _select_free(connection: Connection, webhook_id: str, *, manual: bool, now: int, most: int) -> Sequence[AnyRow]:
+    free = select(*_CLAIMED).where(*_is_free(webhook_id, manual=manual, now=now), _D.due_at <= now)
+    return connection.execute(free.order_by(_D.due_at).limit(most).with_for_update(skip_locked=True)).all()
+
+
+def _first_free(connection: Connection, webhook_id: str, *, manual: bool, now: int) -> int | None:
+    free = select(_D.due_at).where(*_is_free(webhook_id, manual=manual, now=now))
+    return connection.execute(free.order_by(_D.due_at).limit(1)).scalar()
+
+
+def _is_free(webhook_id: str, *, manual: bool, now: int) -> tuple[ColumnElement[bool], ...]:
+    unleased = or_(_D.lease_expires_at.is_(None), _D.lease_expires_at <= now)
+    return PENDING, _D.webhook_id == webhook_id, _D.manual == manual, unleased
+
+
+def _waiting() -> Select[Any]:
+    """Return the statement that goes from webhook to webhook through the index ("loose index scan").
+
+    `ORDER BY … LIMIT 1` is what every database answers from the index's first entry; PostgreSQL would read every
+    pending row for a `GROUP BY`.
+    """
+
+    def first(column: ColumnElement[Any], *conditions: ColumnElement[bool]) -> ScalarSelect[Any]:
+        return select(column).where(PENDING, *conditions).order_by(column).limit(1).scalar_subquery()
+
+    scan = select(first(_D.webhook_id).label("webhook_id")).cte("waiting", recursive=True)
+    following = first(_D.webhook_id, _D.webhook_id > scan.c.webhook_id)
+    scan = scan.union_all(select(following).where(scan.c.webhook_id.is_not(None)))
+    known = scan.outerjoin(webhooks, webhooks.c.webhook_id == scan.c.webhook_id)
+    return (
+        select(
+            scan.c.webhook_id,
+            first(_D.due_at, _D.webhook_id == scan.c.webhook_id, _D.manual == false()).label("ordinary"),
+            first(_D.due_at, _D.webhook_id == scan.c.webhook_id, _D.manual == true()).label("manual"),
+            webhooks.c.paused_at,
+            webhooks.c.resumed_at,
+            webhooks.c.paced_at,
+        )
+        .select_from(known)
+        .where(scan.c.webhook_id.is_not(None))
+    )
+
+
+_WAITING = _waiting()

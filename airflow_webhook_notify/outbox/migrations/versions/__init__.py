@@ -1,0 +1,4 @@
+"""The steps, one module each.
+
+Invariant: they form one line.
+"""
