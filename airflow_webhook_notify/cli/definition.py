@@ -62,8 +62,8 @@ def _names_of_other_providers() -> set[str]:
     from airflow.providers_manager import ProvidersManager
 
     names: set[str] = set()
-    manager = ProvidersManager()  # type: ignore[no-untyped-call]
-    for function in list(manager.cli_command_functions):
+    providers = ProvidersManager()  # type: ignore[no-untyped-call]
+    for function in list(providers.cli_command_functions):
         if function.__module__ != __name__:
             names |= _names_from(function)
     return names
