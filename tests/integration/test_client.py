@@ -30,7 +30,7 @@ from tests.sending import (
     assert_tells_no_secret,
     make_webhook,
 )
-from tests.servers import Answer, RawServer, RecordingServer, read_request
+from tests.servers import PATIENCE, Answer, RawServer, RecordingServer, read_request
 
 NOW = 1_700_000_000.25
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -287,6 +287,25 @@ def test_a_kept_connection_that_closes_as_it_is_used_is_no_failed_attempt(client
     assert received[1].partition(b"\r\n\r\n")[2] == received[2].partition(b"\r\n\r\n")[2]
 
 
+def test_where_all_kept_connections_close_as_they_are_used_a_new_one_is_made(client: Client) -> None:
+    both_are_open = threading.Barrier(2, timeout=PATIENCE)
+
+    def answer_the_first_only(connection: socket.socket, stopping: threading.Event) -> None:
+        read_request(connection)
+        if server.connections <= 2:
+            both_are_open.wait()
+        connection.sendall(OK)
+        read_request(connection)
+
+    with RawServer(answer_the_first_only) as server:
+        webhook = make_webhook(server.url())
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda number: client.send(webhook, DELIVERY, number=number), (1, 2)))
+        attempt = client.send(webhook, DELIVERY, number=3)
+        assert server.connections == 3
+    assert attempt.error is None
+
+
 def test_a_new_connection_that_closes_is_a_failed_attempt(client: Client) -> None:
     with RawServer(_answering(b"")) as server:
         attempt = client.send(make_webhook(server.url()), DELIVERY, number=1)
@@ -374,6 +393,18 @@ def test_no_log_record_holds_the_path_or_what_the_server_wrote(
         assert "T0KEN" not in record.getMessage()
         assert "T0KEN" not in str(record.exc_info)
         assert SECRET not in record.getMessage()
+
+
+def test_urllib3_never_learns_the_path(
+    client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("urllib3.connection", "urllib3.connectionpool"):
+        monkeypatch.setattr(logging.getLogger(name), "filters", [])
+        caplog.set_level(logging.DEBUG, logger=name)
+    with RecordingServer() as server:
+        assert client.send(make_webhook(server.url(SECRET_PATH)), DELIVERY, number=1).succeeded
+    assert '"POST / HTTP/1.1" 200' in caplog.text
+    assert "T0KEN" not in caplog.text
 
 
 def test_urllib3_logs_for_others_as_ever(client: Client, caplog: pytest.LogCaptureFixture) -> None:

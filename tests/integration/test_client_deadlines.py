@@ -80,11 +80,15 @@ def test_a_server_that_never_ends_its_answers_head_is_given_up(client: Client, s
     assert_tells_no_secret(attempt)
 
 
+#: More than the sockets' buffers hold, and the seconds for it: to sign it takes a part of them.
+BIG = replace(DELIVERY, event=replace(DELIVERY.event, data={"Text": "x" * 8_000_000}))
+BIG_TIMEOUT = 1.5
+
+
 def test_a_server_that_does_not_read_the_request_is_given_up(client: Client) -> None:
-    big = replace(DELIVERY, event=replace(DELIVERY.event, data={"Text": "x" * 20_000_000}))
     with RawServer(_reads_nothing) as server:
-        attempt = client.send(make_webhook(server.url(), timeout=SHORT), big, number=1)
-    assert attempt.error == "no answer within 0.4 s"
+        attempt = client.send(make_webhook(server.url(), timeout=BIG_TIMEOUT), BIG, number=1)
+    assert attempt.error == "no answer within 1.5 s"
     assert attempt.duration < PATIENT
 
 
@@ -171,6 +175,20 @@ def test_a_kept_connection_has_the_deadline_of_each_attempt(client: Client) -> N
         # Time running out on it is no reason to send it once more.
         assert (server.connections, len(server.requests)) == (1, 2)
     assert (first.error, second.error) == (None, "no answer within 0.4 s")
+
+
+def test_a_kept_connection_that_is_no_longer_read_is_given_up(client: Client) -> None:
+    def read_the_first_only(connection: socket.socket, stopping: threading.Event) -> None:
+        read_request(connection)
+        connection.sendall(OK + b"Content-Length: 0\r\n\r\n")
+        _reads_nothing(connection, stopping)
+
+    with RawServer(read_the_first_only) as server:
+        first = client.send(make_webhook(server.url()), DELIVERY, number=1)
+        second = client.send(make_webhook(server.url(), timeout=BIG_TIMEOUT), BIG, number=2)
+        assert server.connections == 1
+    assert (first.error, second.error) == (None, "no answer within 1.5 s")
+    assert second.duration < PATIENT
 
 
 def test_a_limit_shortens_the_timeout_and_never_lengthens_it(client: Client) -> None:
