@@ -1,0 +1,72 @@
+"""The FastAPI app that Airflow mounts at `/webhook-notify`, and the relay that lives with it.
+
+Invariant: the app is served however the relay or an option is; what is wrong is said in one line of the log. No
+route tells of the others: the app has no documentation of its own that anyone could read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+
+from airflow_webhook_notify import config
+from airflow_webhook_notify.api.intake import Intake, build_router
+from airflow_webhook_notify.connection import get_webhook
+from airflow_webhook_notify.exceptions import WebhookError
+from airflow_webhook_notify.outbox.store import Outbox
+from airflow_webhook_notify.relay import Relay, RelaySettings
+
+log = logging.getLogger(__name__)
+
+
+class ResidentRelay:
+    """The relay of this API server, where it has one."""
+
+    def __init__(self) -> None:
+        self._relay: Relay | None = None
+
+    def start(self, outbox: Outbox) -> None:
+        """Start it, unless `[webhook_notify] relay` says that it runs elsewhere."""
+        from airflow_webhook_notify.hooks import shared_client
+
+        try:
+            if config.RELAY.read() == "external":
+                log.info("webhooks: the relay runs elsewhere ([webhook_notify] relay = external)")
+                return
+            self._relay = Relay(outbox, shared_client(), settings=RelaySettings.read())
+            self._relay.start()
+        except WebhookError as error:
+            log.error("webhooks: no relay runs in this API server: %s", error)
+
+    def wake(self) -> None:
+        """Tell it that something is due."""
+        if self._relay is not None:
+            self._relay.wake()
+
+    def stop(self) -> None:
+        """Let it finish what is in flight and give the rest back."""
+        if self._relay is not None:
+            self._relay.stop()
+            self._relay = None
+
+
+def build_app() -> FastAPI:
+    """Return the app."""
+    outbox, relay = Outbox(), ResidentRelay()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        relay.start(outbox)
+        try:
+            yield
+        finally:
+            # It waits for what is in flight, which the event loop must not.
+            await run_in_threadpool(relay.stop)
+
+    app = FastAPI(title="Webhooks", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.include_router(build_router(Intake(outbox, get_webhook, on_taken=relay.wake)))
+    return app
