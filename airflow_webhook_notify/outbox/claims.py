@@ -6,26 +6,22 @@ are: delivered ones, the backlog of a paused webhook, or of one with no free cap
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, false, literal_column, or_, select, true, update
+from sqlalchemy import ColumnElement, ScalarSelect, Select, bindparam, false, select, true, update
 from sqlalchemy.engine import Connection
 
-from airflow_webhook_notify.outbox.pace import pace_at
+from airflow_webhook_notify.outbox import lanes
+from airflow_webhook_notify.outbox.lanes import PENDING, Lane
+from airflow_webhook_notify.outbox.pace import Pace, pace_at
 from airflow_webhook_notify.outbox.records import Backlog, Claim
 from airflow_webhook_notify.outbox.rows import AnyRow, claim_of
 from airflow_webhook_notify.outbox.tables import deliveries, webhooks
 
 _D = deliveries.c
-#: Written out, since a database uses a partial index only where it sees the value.
-PENDING = _D.state == literal_column("'pending'")
-_CLAIMED = (
-    _D.id, _D.webhook_id, _D.event_id, _D.topic, _D.event_at, _D.organization_id, _D.resource, _D.data, _D.manual,
-    _D.created_at, _D.due_at, _D.attempts_count, _D.schedule_start,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +95,22 @@ def due(waiting: Iterable[Waiting], *, now: int) -> list[Waiting]:
 def claim(
     connection: Connection, waiting: Sequence[Waiting], capacity: Mapping[str, int], terms: Terms
 ) -> tuple[Claim, ...]:
-    """Take due deliveries under a lease; the connection's transaction has to be committed before they are sent."""
-    rows: list[AnyRow] = []
-    for index, each in enumerate(waiting):
-        left = terms.limit - len(rows)
-        # What a webhook leaves of its share goes to those behind it.
-        share = -(-left // (len(waiting) - index))
-        rows += _take(connection, each, min(share, capacity[each.webhook_id]), terms)
+    """Take due deliveries under a lease; the connection's transaction has to be committed before they are sent.
+
+    :param waiting: of which something is due, the oldest first
+    :param capacity: how many of each the relay can send
+    """
+    chosen = waiting[: terms.limit]
+    share = -(-terms.limit // len(chosen))
+    most = {each.webhook_id: min(share, capacity[each.webhook_id]) for each in chosen}
+    paces = {each.webhook_id: _lock_pace(connection, each.webhook_id, terms) for each in chosen if each.paced}
+    found = lanes.free_rows(connection, _lanes(chosen, most, paces, terms), now=terms.now)
+    rows = _at_most(sorted(found, key=lambda row: (not row.manual, row.due_at)), most, terms.limit)
+    _move_paces(connection, paces, rows)
     expires_at = terms.now + terms.lease
     if rows:
-        taken = update(deliveries).where(_D.id.in_([row.id for row in rows]))
-        connection.execute(taken.values(lease_token=terms.token, lease_expires_at=expires_at))
+        taken = {"ids": [row.id for row in rows], "token": terms.token, "expires_at": expires_at}
+        connection.execute(_LEASE, taken)
     return tuple(claim_of(row, token=terms.token, expires_at=expires_at) for row in rows)
 
 
@@ -127,60 +128,63 @@ def release(connection: Connection, claimed: Iterable[Claim]) -> int:
 
 def next_due(connection: Connection, waiting: Iterable[Waiting], *, now: int, rate: float) -> int | None:
     """Return when the next of these may go; None where nothing waits."""
-    times: list[int] = []
+    earliest: int | None = None
     for each in waiting:
         for manual, due_at in each.lanes:
             free_at = due_at if due_at > now else _first_free(connection, each.webhook_id, manual=manual, now=now)
-            if free_at is not None:
-                times.append(
-                    max(now, free_at, _paced_until(each, now=now, rate=rate) if each.paced and not manual else 0)
-                )
-    return min(times, default=None)
+            if free_at is None:
+                continue
+            paced = _paced_until(each, now=now, rate=rate) if each.paced and not manual else now
+            at = max(now, free_at, paced)
+            if at == now:
+                return now
+            earliest = at if earliest is None else min(earliest, at)
+    return earliest
 
 
 def _paced_until(waiting: Waiting, *, now: int, rate: float) -> int:
     return pace_at(waiting.paced_at, now=now, rate=rate).after(1)
 
 
-def _take(connection: Connection, waiting: Waiting, most: int, terms: Terms) -> list[AnyRow]:
-    rows: list[AnyRow] = []
-    for manual, due_at in waiting.lanes:
-        wanted = most - len(rows)
-        if wanted <= 0 or due_at > terms.now:
-            continue
-        if waiting.paced and not manual:
-            rows += _take_paced(connection, waiting, wanted, terms)
-        else:
-            rows += _select_free(connection, waiting.webhook_id, manual=manual, now=terms.now, most=wanted)
-    return rows
+def _lanes(waiting: Iterable[Waiting], most: Mapping[str, int], paces: Mapping[str, Pace], terms: Terms) -> list[Lane]:
+    wanted = []
+    for each in waiting:
+        for manual, due_at in each.lanes:
+            count = most[each.webhook_id]
+            if not manual and each.webhook_id in paces:
+                count = min(count, paces[each.webhook_id].allowed)
+            if count > 0 and due_at <= terms.now:
+                wanted.append(Lane(each.webhook_id, manual, count))
+    return wanted
 
 
-def _take_paced(connection: Connection, waiting: Waiting, most: int, terms: Terms) -> Sequence[AnyRow]:
-    # The row is locked, so that all relays together keep to the rate.
-    locked = select(webhooks.c.paced_at).where(webhooks.c.webhook_id == waiting.webhook_id).with_for_update()
-    pace = pace_at(connection.execute(locked).scalar(), now=terms.now, rate=terms.rate)
-    most = min(most, pace.allowed)
-    if most == 0:
-        return ()
-    rows = _select_free(connection, waiting.webhook_id, manual=False, now=terms.now, most=most)
-    moved = update(webhooks).where(webhooks.c.webhook_id == waiting.webhook_id)
-    connection.execute(moved.values(paced_at=pace.after(len(rows))))
-    return rows
+def _at_most(rows: Iterable[AnyRow], most: Mapping[str, int], limit: int) -> list[AnyRow]:
+    # A webhook's two lanes may have more together; what is left out stays as it was.
+    taken: Counter[str] = Counter()
+    kept: list[AnyRow] = []
+    for row in rows:
+        if taken[row.webhook_id] < most[row.webhook_id] and len(kept) < limit:
+            taken[row.webhook_id] += 1
+            kept.append(row)
+    return kept
 
 
-def _select_free(connection: Connection, webhook_id: str, *, manual: bool, now: int, most: int) -> Sequence[AnyRow]:
-    free = select(*_CLAIMED).where(*_is_free(webhook_id, manual=manual, now=now), _D.due_at <= now)
-    return connection.execute(free.order_by(_D.due_at).limit(most).with_for_update(skip_locked=True)).all()
+def _lock_pace(connection: Connection, webhook_id: str, terms: Terms) -> Pace:
+    # Locked until the end of the transaction, so that all relays together keep to the rate.
+    locked = select(webhooks.c.paced_at).where(webhooks.c.webhook_id == webhook_id).with_for_update()
+    return pace_at(connection.execute(locked).scalar(), now=terms.now, rate=terms.rate)
+
+
+def _move_paces(connection: Connection, paces: Mapping[str, Pace], rows: Iterable[AnyRow]) -> None:
+    gone = Counter(row.webhook_id for row in rows if not row.manual)
+    for webhook_id, pace in paces.items():
+        if gone[webhook_id]:
+            moved = update(webhooks).where(webhooks.c.webhook_id == webhook_id)
+            connection.execute(moved.values(paced_at=pace.after(gone[webhook_id])))
 
 
 def _first_free(connection: Connection, webhook_id: str, *, manual: bool, now: int) -> int | None:
-    free = select(_D.due_at).where(*_is_free(webhook_id, manual=manual, now=now))
-    return connection.execute(free.order_by(_D.due_at).limit(1)).scalar()
-
-
-def _is_free(webhook_id: str, *, manual: bool, now: int) -> tuple[ColumnElement[bool], ...]:
-    unleased = or_(_D.lease_expires_at.is_(None), _D.lease_expires_at <= now)
-    return PENDING, _D.webhook_id == webhook_id, _D.manual == manual, unleased
+    return connection.execute(_FIRST_FREE, {"webhook_id": webhook_id, "manual": manual, "now": now}).scalar()
 
 
 def _waiting() -> Select[Any]:
@@ -211,4 +215,11 @@ def _waiting() -> Select[Any]:
     )
 
 
+# Built once: building a statement takes longer than running it.
 _WAITING = _waiting()
+_FIRST_FREE = select(_D.due_at).where(*lanes.FREE).order_by(_D.due_at).limit(1)
+_LEASE = (
+    update(deliveries)
+    .where(_D.id.in_(bindparam("ids", expanding=True)))
+    .values(lease_token=bindparam("token"), lease_expires_at=bindparam("expires_at"))
+)

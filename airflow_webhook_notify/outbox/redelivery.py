@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Update, select, update
 from sqlalchemy.engine import Connection
 
 from airflow_webhook_notify.models import DeliveryState
-from airflow_webhook_notify.outbox.claims import PENDING
+from airflow_webhook_notify.outbox.lanes import PENDING
 from airflow_webhook_notify.outbox.tables import deliveries
 
 _D = deliveries.c

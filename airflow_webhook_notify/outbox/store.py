@@ -107,16 +107,19 @@ class Outbox:
             has something due
         :param resume_rate: of a webhook that was resumed, at most so many a second of what had waited, by all relays
         """
-        with reading(self.engine) as connection:
-            due = claims.due(claims.find_waiting(connection), now=now)
-        free = {waiting.webhook_id: capacity(waiting.webhook_id) for waiting in due}
-        due = [waiting for waiting in due if free[waiting.webhook_id] > 0]
         # Nearly always nothing is due, and a look must not take the one write lock that SQLite has.
-        if not due:
+        if self.engine.dialect.name == "sqlite" and not self._anything_due(now):
             return ()
         terms = claims.Terms(now=now, lease=lease, limit=limit, token=self._new_token(), rate=resume_rate)
         with writing(self.engine) as connection:
-            return claims.claim(connection, due, free, terms)
+            due = claims.due(claims.find_waiting(connection), now=now)
+            free = {waiting.webhook_id: capacity(waiting.webhook_id) for waiting in due}
+            wanted = [waiting for waiting in due if free[waiting.webhook_id] > 0]
+            return claims.claim(connection, wanted, free, terms) if wanted else ()
+
+    def _anything_due(self, now: int) -> bool:
+        with reading(self.engine) as connection:
+            return bool(claims.due(claims.find_waiting(connection), now=now))
 
     def record(self, results: Sequence[Result], *, now: int) -> Recorded:
         """Write down attempts and what became of their deliveries, in one transaction, and end the leases.

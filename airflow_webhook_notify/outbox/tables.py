@@ -106,6 +106,7 @@ deliveries = Table(
     ),
     Index(f"idx_{PREFIX}delivery_created_at", "created_at", "id"),
     Index(f"idx_{PREFIX}delivery_webhook_id_created_at", "webhook_id", "created_at", "id"),
+    Index(f"idx_{PREFIX}delivery_dag_id_created_at", "dag_id", "created_at", "id"),
 )
 attempts = Table(
     f"{PREFIX}attempt",

@@ -101,9 +101,10 @@ def _create_delivery_indexes() -> None:
         postgresql_where=waiting,
         sqlite_where=waiting,
     )
-    op.create_index(f"idx_{DELIVERY}_created_at", DELIVERY, ["created_at", "id"], schema=SCHEMA)
-    columns = ["webhook_id", "created_at", "id"]
-    op.create_index(f"idx_{DELIVERY}_webhook_id_created_at", DELIVERY, columns, schema=SCHEMA)
+    newest = ["created_at", "id"]
+    op.create_index(f"idx_{DELIVERY}_created_at", DELIVERY, newest, schema=SCHEMA)
+    op.create_index(f"idx_{DELIVERY}_webhook_id_created_at", DELIVERY, ["webhook_id", *newest], schema=SCHEMA)
+    op.create_index(f"idx_{DELIVERY}_dag_id_created_at", DELIVERY, ["dag_id", *newest], schema=SCHEMA)
 
 
 def _create_attempt() -> None:
