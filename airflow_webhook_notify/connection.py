@@ -67,10 +67,8 @@ def parse_webhook(conn: StoredConnection) -> Webhook:
     :raises ConfigurationError: for the first field that can't be used
     """
     if conn.conn_type != CONN_TYPE:
-        raise UnknownWebhookError(
-            conn.conn_id, f"has the type {conn.conn_type!r}; make it one of type {CONN_TYPE!r}"
-        )
-    _mask(_credentials_of(conn))
+        raise UnknownWebhookError(conn.conn_id, f"has the type {conn.conn_type!r}; make it one of type {CONN_TYPE!r}")
+    _mask(_credentials_of(conn), headers=_header_values(conn))
     extra = fields.parse_extra(conn.extra)
     allow_http = fields.parse_flag(form.ALLOW_HTTP.label, extra.get("allow_http"), default=False)
     timeout = fields.parse_timeout(form.TIMEOUT.label, extra.get("timeout"), default=15.0)
@@ -78,7 +76,7 @@ def parse_webhook(conn: StoredConnection) -> Webhook:
     return Webhook(
         id=conn.conn_id,
         endpoint=fields.check_endpoint(conn.host, allow_http=allow_http),
-        secrets=fields.parse_secrets(conn.password, extra.get(form.PREVIOUS_SECRETS)),
+        secrets=fields.parse_secrets(conn.password, extra.get(form.PREVIOUS_SECRETS.key)),
         authorization=fields.parse_authorization(extra.get("authorization")),
         topics=fields.parse_topics(extra.get("topics")),
         dags=fields.parse_globs(form.DAGS.label, extra.get("dags")),
@@ -149,16 +147,24 @@ def _unreadable(conn_id: str, error: Exception) -> ConfigurationError:
 
 
 def _credentials_of(conn: StoredConnection) -> list[str]:
-    found = [conn.password, conn.host]
+    extra = _extra_mapping(conn)
+    found = [conn.password, conn.host, _path_of(conn.host or "")]
+    found.extend([conn.extra] if extra is None else _credentials_in(extra))
+    return [text for text in found if text]
+
+
+def _header_values(conn: StoredConnection) -> list[str]:
+    headers = (_extra_mapping(conn) or {}).get("headers")
+    values = headers.values() if isinstance(headers, Mapping) else []
+    return [value for value in values if isinstance(value, str) and len(value) >= _SHORTEST_MASKED_PATH]
+
+
+def _extra_mapping(conn: StoredConnection) -> Mapping[str, Any] | None:
     try:
         extra = json.loads(conn.extra or "{}")
-    except ValueError:
-        found.append(conn.extra)
-        extra = {}
-    if isinstance(extra, Mapping):
-        found.extend(_credentials_in(extra))
-    found.append(_path_of(conn.host or ""))
-    return [text for text in found if text]
+    except (ValueError, RecursionError):
+        return None
+    return extra if isinstance(extra, Mapping) else {}
 
 
 def _credentials_in(extra: Mapping[str, Any]) -> Iterator[str]:
@@ -167,14 +173,10 @@ def _credentials_in(extra: Mapping[str, Any]) -> Iterator[str]:
             yield value
             # `Bearer abc`: the credential is as secret without its scheme.
             yield value.partition(" ")[2].strip()
-    previous = extra.get(form.PREVIOUS_SECRETS)
+    previous = extra.get(form.PREVIOUS_SECRETS.key)
     for item in previous if isinstance(previous, list) else []:
         if isinstance(item, Mapping) and isinstance(secret := item.get("secret"), str):
             yield secret
-    headers = extra.get("headers")
-    for value in headers.values() if isinstance(headers, Mapping) else []:
-        if isinstance(value, str) and len(value) >= _SHORTEST_MASKED_PATH:
-            yield value
 
 
 def _path_of(url: str) -> str:
@@ -186,12 +188,14 @@ def _path_of(url: str) -> str:
     return path if len(path) >= _SHORTEST_MASKED_PATH else ""
 
 
-def _mask(credentials: list[str]) -> None:
+def _mask(credentials: list[str], *, headers: list[str]) -> None:
     from airflow._shared.secrets_masker import mask_secret as mask_in_core
     from airflow.sdk.log import mask_secret
 
     # One call for all: in a task each is a round trip to its supervisor. Core keeps a masker of its own.
-    mask_secret(list(credentials))
+    mask_secret([*credentials, *headers])
+    # Not the headers: the API server would show them as ***, and the connection page would save them so, since
+    # Airflow puts back what it masked by a key's name and not what it masked by value.
     mask_in_core(list(credentials))
 
 
@@ -308,10 +312,11 @@ def rotate_secret(conn_id: str, new_secret: str, *, now: int, overlap: int) -> N
             problem = "is no webhook of the metadata database; change it where it is kept"
             raise UnknownWebhookError(conn_id, f"{problem} (environment, secrets backend)")
         extra = fields.parse_extra(conn.extra)
-        kept = [item for item in extra.get(form.PREVIOUS_SECRETS) or [] if item.get("expires_at", 0) > now]
+        previous = fields.parse_previous_secrets(extra.get(form.PREVIOUS_SECRETS.key))
+        kept = [item for item in previous if item["expires_at"] > now]
         if overlap > 0 and conn.password:
             kept.insert(0, {"secret": conn.password, "expires_at": now + overlap})
-        extra[form.PREVIOUS_SECRETS] = kept
+        extra[form.PREVIOUS_SECRETS.key] = kept
         conn.password = new_secret
         conn.extra = json.dumps(extra)
-    _mask([new_secret])
+    _mask([new_secret], headers=[])

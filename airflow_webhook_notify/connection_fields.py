@@ -38,7 +38,7 @@ _RESERVED_HEADERS = frozenset(
         "x-hub-signature-256",
     }
 )
-_KNOWN_KEYS = (*(item.key for item in form.FIELDS), form.PREVIOUS_SECRETS)
+_KNOWN_KEYS = tuple(item.key for item in form.FIELDS)
 
 
 def parse_extra(extra: str | None) -> dict[str, Any]:
@@ -110,13 +110,17 @@ def parse_secrets(newest: str | None, previous: object) -> tuple[SigningSecret, 
         )
     check_secret(newest)
     secrets = [SigningSecret(newest)]
-    for item in _previous_items(previous):
+    for item in parse_previous_secrets(previous):
         check_secret(item["secret"])
         secrets.append(SigningSecret(item["secret"], item["expires_at"]))
     return tuple(secrets)
 
 
-def _previous_items(previous: object) -> list[dict[str, Any]]:
+def parse_previous_secrets(previous: object) -> list[dict[str, Any]]:
+    """Return what extra holds under `previous_secrets`: the secret, and until when it signs, of each.
+
+    :raises ConfigurationError: where it is anything else
+    """
     if isinstance(previous, str) and previous.strip():
         # A Connection written as a URI holds every extra as text.
         try:
@@ -129,7 +133,8 @@ def _previous_items(previous: object) -> list[dict[str, Any]]:
         for item in items
     ):
         raise ConfigurationError(
-            form.PREVIOUS_SECRETS, 'must be a list of {"secret": text, "expires_at": milliseconds since the epoch}'
+            form.PREVIOUS_SECRETS.label,
+            'must be a list of {"secret": text, "expires_at": milliseconds since the epoch}, or []',
         )
     return items
 

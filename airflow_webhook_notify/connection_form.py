@@ -74,7 +74,8 @@ LEVEL = Field(
 HEADERS = Field(
     "headers",
     "Extra headers",
-    'More request headers, as a JSON object of texts: {"X-Team": "data"}',
+    # Airflow's editor closes and reformats what is typed, character by character, and garbles it; pasting works.
+    'More request headers, as a JSON object of texts; paste it whole: {"X-Team": "data"}',
     {"type": ["object", "null"]},
 )
 TIMEOUT = Field(
@@ -106,6 +107,15 @@ ALLOW_HTTP = Field(
     {"type": ["boolean", "null"], "default": False},
 )
 
+PREVIOUS_SECRETS = Field(
+    # "secret" in its name makes Airflow mask what it holds and, when the form is saved, put back what it masked.
+    "previous_secrets",
+    "Previous secrets",
+    "Those that rotate-secret keeps: each signs until its time. Leave it as it is; [] ends them all at once.",
+    # Named here because the form would else show it as a text of its own making, and store that when it is touched.
+    {"type": ["array", "null"], "items": {"type": "object"}},
+)
+
 FIELDS: tuple[Field, ...] = (
     AUTHORIZATION,
     TOPICS,
@@ -119,11 +129,8 @@ FIELDS: tuple[Field, ...] = (
     CA_BUNDLE,
     PROXY,
     ALLOW_HTTP,
+    PREVIOUS_SECRETS,
 )
-
-#: Where `airflow webhooks rotate-secret` keeps the secrets that still sign: a list of
-#: `{"secret": …, "expires_at": milliseconds}`. "secret" in its name makes Airflow mask it.
-PREVIOUS_SECRETS = "previous_secrets"
 
 
 def describe_connection_type() -> dict[str, Any]:

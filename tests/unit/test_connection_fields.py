@@ -196,7 +196,7 @@ def test_a_secret_without_whsec_is_taken_as_text() -> None:
         ({"headers": {"authorization": "x"}}, "Extra headers: authorization is set by this package itself"),
         ({"authorization": "Bearer a\nX: b"}, "Authorization header: has a line break"),
         ({"authorization": 5}, "Authorization header: must be a text"),
-        ({"previous_secrets": [{"secret": "x"}]}, "previous_secrets: must be a list of"),
+        ({"previous_secrets": [{"secret": "x"}]}, "Previous secrets: must be a list of"),
     ],
 )
 def test_an_unusable_field_of_extra_is_refused_by_name(extra: Any, says: str) -> None:
