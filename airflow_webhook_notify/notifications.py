@@ -190,7 +190,7 @@ def task_callbacks(
     data: Mapping[str, Any] | None = None,
     retries: bool = False,
     skips: bool = False,
-) -> dict[str, WebhookNotifier]:
+) -> dict[str, Any]:
     """Return the callbacks that report every task, for `default_args` of a DAG or the arguments of a task.
 
     :param retries: report also each try that failed and will be tried again
@@ -210,7 +210,7 @@ def dag_callbacks(
     *,
     topics: Sequence[str] | None = None,
     data: Mapping[str, Any] | None = None,
-) -> dict[str, WebhookNotifier]:
+) -> dict[str, Any]:
     """Return the callbacks that report every run of a DAG, for the arguments of `DAG(…)`.
 
     Airflow has no callback for a run that starts.
@@ -226,7 +226,8 @@ def _callbacks(
     webhook_conn_id: str,
     topics: Sequence[str] | None,
     data: Mapping[str, Any] | None,
-) -> dict[str, WebhookNotifier]:
+) -> dict[str, Any]:
+    # Any: a type checker would else hold each value against every argument of DAG(…) that it might be.
     callbacks = {}
     for name, state in states.items():
         notifier = WebhookNotifier(webhook_conn_id, topics=topics, data=data)
