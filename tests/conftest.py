@@ -9,9 +9,12 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.postgres import PostgresServer, find_binaries
 
 # Airflow reads its settings while it is imported, so they stand before any test module is.
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW__", "AIRFLOW_"))]:
@@ -34,3 +37,18 @@ def airflow_db() -> None:
     from airflow.utils.db import initdb
 
     initdb()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A running PostgreSQL."""
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
+    folder = tmp_path_factory.mktemp("postgres")
+    # pytest's folders are closed to the user that PostgreSQL runs as when the tests run as root.
+    folder.parent.chmod(0o755)
+    folder.parent.parent.chmod(0o755)
+    server = PostgresServer.start(folder, binaries=binaries)
+    yield server
+    server.stop()

@@ -79,10 +79,10 @@ class Terms:
 def find_waiting(connection: Connection) -> list[Waiting]:
     """Return what waits, the oldest that may go first."""
     found = [
-        Waiting(row.webhook_id, row.ordinary, row.manual, row.paused_at is not None, row.resumed_at, row.paced_at)
-        for row in connection.execute(_WAITING)
+        Waiting(row.webhook_id, row.ordinary, row.asked_for, row.paused_at is not None, row.resumed_at, row.paced_at)
+        for row in connection.execute(WAITING)
         # Between two looks of one statement another transaction may have taken the last row of a webhook.
-        if row.ordinary is not None or row.manual is not None
+        if row.ordinary is not None or row.asked_for is not None
     ]
     return sorted(found, key=lambda waiting: (waiting.oldest is None, waiting.oldest))
 
@@ -105,7 +105,7 @@ def claim(
     most = {each.webhook_id: min(share, capacity[each.webhook_id]) for each in chosen}
     paces = {each.webhook_id: _lock_pace(connection, each.webhook_id, terms) for each in chosen if each.paced}
     found = lanes.free_rows(connection, _lanes(chosen, most, paces, terms), now=terms.now)
-    rows = _at_most(sorted(found, key=lambda row: (not row.manual, row.due_at)), most, terms.limit)
+    rows = _at_most(sorted(found, key=lambda row: (not row.is_manual, row.due_at)), most, terms.limit)
     _move_paces(connection, paces, rows)
     expires_at = terms.now + terms.lease
     if rows:
@@ -176,7 +176,7 @@ def _lock_pace(connection: Connection, webhook_id: str, terms: Terms) -> Pace:
 
 
 def _move_paces(connection: Connection, paces: Mapping[str, Pace], rows: Iterable[AnyRow]) -> None:
-    gone = Counter(row.webhook_id for row in rows if not row.manual)
+    gone = Counter(row.webhook_id for row in rows if not row.is_manual)
     for webhook_id, pace in paces.items():
         if gone[webhook_id]:
             moved = update(webhooks).where(webhooks.c.webhook_id == webhook_id)
@@ -204,8 +204,8 @@ def _waiting() -> Select[Any]:
     return (
         select(
             scan.c.webhook_id,
-            first(_D.due_at, _D.webhook_id == scan.c.webhook_id, _D.manual == false()).label("ordinary"),
-            first(_D.due_at, _D.webhook_id == scan.c.webhook_id, _D.manual == true()).label("manual"),
+            first(_D.due_at, _D.webhook_id == scan.c.webhook_id, _D.is_manual == false()).label("ordinary"),
+            first(_D.due_at, _D.webhook_id == scan.c.webhook_id, _D.is_manual == true()).label("asked_for"),
             webhooks.c.paused_at,
             webhooks.c.resumed_at,
             webhooks.c.paced_at,
@@ -216,7 +216,7 @@ def _waiting() -> Select[Any]:
 
 
 # Built once: building a statement takes longer than running it.
-_WAITING = _waiting()
+WAITING = _waiting()
 _FIRST_FREE = select(_D.due_at).where(*lanes.FREE).order_by(_D.due_at).limit(1)
 _LEASE = (
     update(deliveries)

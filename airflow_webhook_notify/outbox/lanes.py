@@ -33,7 +33,7 @@ _D = deliveries.c
 PENDING = _D.state == literal_column("'pending'")
 _NOT_LEASED = or_(_D.lease_expires_at.is_(None), _D.lease_expires_at <= bindparam("now"))
 _CLAIMED = (
-    _D.id, _D.webhook_id, _D.event_id, _D.topic, _D.event_at, _D.organization_id, _D.resource, _D.data, _D.manual,
+    _D.id, _D.webhook_id, _D.event_id, _D.topic, _D.event_at, _D.organization_id, _D.resource, _D.data, _D.is_manual,
     _D.created_at, _D.due_at, _D.attempts_count, _D.schedule_start,
 )  # fmt: skip
 
@@ -60,8 +60,8 @@ def free_rows(connection: Connection, lanes: Sequence[Lane], *, now: int) -> lis
             "manuals": [lane.manual for lane in lanes],
             "mosts": [lane.most for lane in lanes],
         }
-        return list(connection.execute(_OF_ALL, {**arrays, "now": now}))
-    return [row for lane in lanes for row in connection.execute(_OF_ONE, {**_asked(lane), "now": now})]
+        return list(connection.execute(OF_ALL, {**arrays, "now": now}))
+    return [row for lane in lanes for row in connection.execute(OF_ONE, {**_asked(lane), "now": now})]
 
 
 def _asked(lane: Lane) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _asked(lane: Lane) -> dict[str, Any]:
 def _oldest(webhook_id: ColumnElement[str], manual: ColumnElement[bool], most: ColumnElement[int]) -> Select[Any]:
     return (
         select(*_CLAIMED)
-        .where(PENDING, _D.webhook_id == webhook_id, _D.manual == manual, _D.due_at <= bindparam("now"), _NOT_LEASED)
+        .where(PENDING, _D.webhook_id == webhook_id, _D.is_manual == manual, _D.due_at <= bindparam("now"), _NOT_LEASED)
         .order_by(_D.due_at)
         .limit(most)
         .with_for_update(skip_locked=True)
@@ -91,7 +91,7 @@ def _of_all() -> Select[Any]:
 
 
 # Built once: building a statement takes longer than running it.
-_OF_ALL = _of_all()
-_OF_ONE = _oldest(bindparam("webhook_id"), bindparam("manual"), bindparam("most"))
+OF_ALL = _of_all()
+OF_ONE = _oldest(bindparam("webhook_id"), bindparam("manual"), bindparam("most"))
 #: What no relay holds, due or not; with `webhook_id`, `manual` and `now` to be given.
-FREE = (PENDING, _D.webhook_id == bindparam("webhook_id"), _D.manual == bindparam("manual"), _NOT_LEASED)
+FREE = (PENDING, _D.webhook_id == bindparam("webhook_id"), _D.is_manual == bindparam("manual"), _NOT_LEASED)

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select
+from sqlalchemy import Boolean, ColumnElement, Select, String, and_, delete, func, literal_column, or_, select
 from sqlalchemy.engine import Connection
 
 from airflow_webhook_notify.models import DeliveryState
 from airflow_webhook_notify.outbox.records import Counts, DeliveryDetail, DeliveryFilter, Page
 from airflow_webhook_notify.outbox.rows import attempt_of, event_of, record_of
-from airflow_webhook_notify.outbox.tables import attempts, deliveries
+from airflow_webhook_notify.outbox.tables import ENDED_BADLY, attempts, deliveries
 
 _D = deliveries.c
 #: All but the event's data, which a list does not show.
@@ -40,12 +40,20 @@ def _conditions(wanted: DeliveryFilter) -> list[ColumnElement[bool]]:
     asked = {name: getattr(wanted, name) for name in names}
     conditions = [deliveries.c[name] == value for name, value in asked.items() if value is not None]
     if wanted.state is not None:
-        conditions.append(_D.state == wanted.state.value)
+        conditions += in_state(wanted.state)
     if wanted.since is not None:
         conditions.append(_D.created_at >= wanted.since)
     if wanted.until is not None:
         conditions.append(_D.created_at < wanted.until)
     return conditions
+
+
+def in_state(state: DeliveryState) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions by which every database finds these rows in an index, where there is one."""
+    written = literal_column(f"'{state.value}'", String)
+    if state in (DeliveryState.DEAD_LETTER, DeliveryState.CANCELLED):
+        return _D.state == written, literal_column(ENDED_BADLY, Boolean)
+    return (_D.state == written,)
 
 
 def _after(cursor: str) -> ColumnElement[bool]:

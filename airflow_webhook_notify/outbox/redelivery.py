@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 
 from airflow_webhook_notify.models import DeliveryState
 from airflow_webhook_notify.outbox.lanes import PENDING
+from airflow_webhook_notify.outbox.listing import in_state
 from airflow_webhook_notify.outbox.tables import deliveries
 
 _D = deliveries.c
@@ -27,7 +28,7 @@ def redeliver(connection: Connection, ids: Sequence[str], *, now: int) -> tuple[
 
 def redeliver_dead_letters(connection: Connection, *, since: int, webhook_id: str | None, now: int) -> int:
     """Make dead letters due at once; see :meth:`Outbox.redeliver_dead_letters`."""
-    wanted = _due_at_once(now).where(_D.state == DeliveryState.DEAD_LETTER.value, _D.created_at >= since)
+    wanted = _due_at_once(now).where(*in_state(DeliveryState.DEAD_LETTER), _D.created_at >= since)
     if webhook_id is not None:
         wanted = wanted.where(_D.webhook_id == webhook_id)
     return connection.execute(wanted).rowcount
@@ -37,7 +38,7 @@ def cancel(connection: Connection, ids: Sequence[str]) -> tuple[str, ...]:
     """End pending deliveries unsent; see :meth:`Outbox.cancel`."""
     found = _lock(connection, ids, PENDING)
     ended = update(deliveries).where(_D.id.in_(found))
-    values = {"state": DeliveryState.CANCELLED.value, "manual": False, "due_at": None}
+    values = {"state": DeliveryState.CANCELLED.value, "is_manual": False, "due_at": None}
     connection.execute(ended.values(**values, lease_token=None, lease_expires_at=None))
     return found
 
@@ -45,7 +46,7 @@ def cancel(connection: Connection, ids: Sequence[str]) -> tuple[str, ...]:
 def _due_at_once(now: int) -> Update:
     # A lease is left to the relay that holds it: a result that comes meanwhile is no redelivery's.
     pending = DeliveryState.PENDING.value
-    return update(deliveries).values(state=pending, manual=True, due_at=now, schedule_start=_D.attempts_count)
+    return update(deliveries).values(state=pending, is_manual=True, due_at=now, schedule_start=_D.attempts_count)
 
 
 def _lock(connection: Connection, ids: Sequence[str], *conditions: ColumnElement[bool]) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ def record(connection: Connection, results: Sequence[Result], *, now: int) -> Re
 
 def _locked(connection: Connection, ids: Sequence[str]) -> Mapping[str, AnyRow]:
     # In one order for all, so that two relays can't each wait for the other's rows.
-    wanted = select(_D.id, _D.lease_token, _D.manual, _D.due_at).where(_D.id.in_(ids)).order_by(_D.id)
+    wanted = select(_D.id, _D.lease_token, _D.is_manual, _D.due_at).where(_D.id.in_(ids)).order_by(_D.id)
     return {row.id: row for row in connection.execute(wanted.with_for_update())}
 
 
@@ -66,24 +66,24 @@ def _write_deliveries(
 
 _COUNTED = {"attempts_count": _D.attempts_count + 1, **_NO_LEASE}
 _DELIVERED = update(deliveries).values(
-    state=DeliveryState.DELIVERED.value, due_at=None, manual=False, last_error=None, **_COUNTED
+    state=DeliveryState.DELIVERED.value, due_at=None, is_manual=False, last_error=None, **_COUNTED
 )
 _NOT_DELIVERED = (
     update(deliveries)
     .where(_D.id == bindparam("of"))
     .values(
-        **{name: bindparam(name) for name in ("state", "due_at", "manual", "last_status", "last_error")}, **_COUNTED
+        **{name: bindparam(name) for name in ("state", "due_at", "is_manual", "last_status", "last_error")}, **_COUNTED
     )
 )
 
 
 def _not_delivered(result: Result, row: AnyRow) -> Values:
     latest = latest_attempt_values(result.attempt)
-    if row.manual and not result.claim.manual:
+    if row.is_manual and not result.claim.manual:
         # A person asked for a redelivery during this attempt, which is still to be made.
-        return {"state": DeliveryState.PENDING.value, "due_at": row.due_at, "manual": True, **latest}
+        return {"state": DeliveryState.PENDING.value, "due_at": row.due_at, "is_manual": True, **latest}
     state = DeliveryState.DEAD_LETTER if result.disposition.dead_letter else DeliveryState.PENDING
-    return {"state": state.value, "due_at": result.disposition.due_at, "manual": False, **latest}
+    return {"state": state.value, "due_at": result.disposition.due_at, "is_manual": False, **latest}
 
 
 def _write_webhooks(connection: Connection, accepted: Sequence[Result], *, now: int) -> tuple[tuple[str, str], ...]:

@@ -42,7 +42,7 @@ def delivery_values(delivery: Delivery, *, now: int, manual: bool = False) -> Va
         "data": _dump(event.data),
         **_reference(event),
         "state": DeliveryState.PENDING.value,
-        "manual": manual,
+        "is_manual": manual,
         "created_at": now,
         "due_at": now,
         "attempts_count": 0,
@@ -138,7 +138,7 @@ def claim_of(row: AnyRow, *, token: str, expires_at: int) -> Claim:
         expires_at=expires_at,
         due_at=row.due_at,
         created_at=row.created_at,
-        manual=row.manual,
+        manual=row.is_manual,
     )
 
 
@@ -158,7 +158,7 @@ def record_of(row: AnyRow) -> DeliveryRecord:
         last_status=row.last_status,
         last_error=row.last_error,
         leased_until=row.lease_expires_at,
-        manual=row.manual,
+        manual=row.is_manual,
         dag_id=row.dag_id,
         run_id=row.run_id,
         task_id=row.task_id,

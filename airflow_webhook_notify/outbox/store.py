@@ -248,7 +248,7 @@ def _ended(attempt: Attempt, *, now: int) -> Values:
     state = DeliveryState.DELIVERED if attempt.succeeded else DeliveryState.CANCELLED
     return {
         "state": state.value,
-        "manual": False,
+        "is_manual": False,
         "due_at": None,
         "attempts_count": 1,
         "delivered_at": now if attempt.succeeded else None,

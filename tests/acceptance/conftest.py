@@ -14,7 +14,6 @@ import pytest
 
 from tests.acceptance.airflow_under_test import AirflowTestError, AirflowUnderTest, running
 from tests.acceptance.webhooks import ORGANIZATION, Runs, make_webhooks, start_runs
-from tests.postgres import PostgresServer, find_binaries
 from tests.servers import RawServer, RecordingServer
 
 DAGS = Path(__file__).parent / "dags"
@@ -43,21 +42,6 @@ def runs(airflow: AirflowUnderTest) -> Iterator[Runs]:
 
 def _say_nothing(_: socket.socket, stopping: threading.Event) -> None:
     stopping.wait()
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A running PostgreSQL."""
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
-    folder = tmp_path_factory.mktemp("postgres")
-    # pytest's folders are closed to the user that PostgreSQL runs as when the tests run as root.
-    folder.parent.chmod(0o755)
-    folder.parent.parent.chmod(0o755)
-    server = PostgresServer.start(folder, binaries=binaries)
-    yield server
-    server.stop()
 
 
 @pytest.hookimpl(wrapper=True)

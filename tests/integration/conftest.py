@@ -15,6 +15,9 @@ import pytest
 import trustme
 
 from airflow_webhook_notify.client import Client
+from airflow_webhook_notify.outbox.store import Outbox
+from airflow_webhook_notify.outbox.tables import metadata
+from tests.integration.outboxes import DATABASES, OutboxUnderTest, make_engine, make_url
 from tests.sending import LOOPBACK
 
 _ENVIRONMENT = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -82,3 +85,12 @@ def _self_signed_context(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
     return context
+
+
+@pytest.fixture(params=DATABASES)
+def box(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OutboxUnderTest]:
+    """An empty outbox, on each database in turn."""
+    engine = make_engine(make_url(request.param, request, tmp_path))
+    metadata.create_all(engine)
+    yield OutboxUnderTest(Outbox(engine))
+    engine.dispose()

@@ -62,7 +62,7 @@ def _create_delivery() -> None:
         sa.Column("map_index", sa.Integer()),
         sa.Column("try_number", sa.Integer()),
         sa.Column("state", _string(16), nullable=False),
-        sa.Column("manual", sa.Boolean(), nullable=False),
+        sa.Column("is_manual", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("due_at", sa.BigInteger()),
         sa.Column("attempts_count", sa.Integer(), nullable=False),
@@ -96,12 +96,21 @@ def _create_delivery_indexes() -> None:
     op.create_index(
         f"idx_{DELIVERY}_due",
         DELIVERY,
-        ["state", "webhook_id", "manual", "due_at"],
+        ["state", "webhook_id", "is_manual", "due_at"],
         schema=SCHEMA,
         postgresql_where=waiting,
         sqlite_where=waiting,
     )
     newest = ["created_at", "id"]
+    ended = sa.text("state IN ('dead_letter', 'cancelled')")
+    op.create_index(
+        f"idx_{DELIVERY}_ended",
+        DELIVERY,
+        ["state", *newest],
+        schema=SCHEMA,
+        postgresql_where=ended,
+        sqlite_where=ended,
+    )
     op.create_index(f"idx_{DELIVERY}_created_at", DELIVERY, newest, schema=SCHEMA)
     op.create_index(f"idx_{DELIVERY}_webhook_id_created_at", DELIVERY, ["webhook_id", *newest], schema=SCHEMA)
     op.create_index(f"idx_{DELIVERY}_dag_id_created_at", DELIVERY, ["dag_id", *newest], schema=SCHEMA)
