@@ -5,7 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference
+from airflow.sdk import (
+    DAG,
+    AsyncCallback,  # type: ignore[attr-defined]  # the stubs of airflow.sdk lack these three
+    DeadlineAlert,  # type: ignore[attr-defined]
+    DeadlineReference,  # type: ignore[attr-defined]
+)
 
 from airflow_webhook_notify import WebhookNotifier
 
