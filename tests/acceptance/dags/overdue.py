@@ -5,12 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import (
-    DAG,
-    AsyncCallback,  # type: ignore[attr-defined]  # the stubs of airflow.sdk lack these three
-    DeadlineAlert,  # type: ignore[attr-defined]
-    DeadlineReference,  # type: ignore[attr-defined]
-)
+
+# The stubs of airflow.sdk lack the last three.
+from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference  # type: ignore[attr-defined]
 
 from airflow_webhook_notify import WebhookNotifier
 
