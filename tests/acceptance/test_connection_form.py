@@ -91,5 +91,7 @@ def test_a_webhook_whose_secret_rotates_can_be_edited_in_the_form(airflow: Airfl
 
 def _stored(airflow: AirflowUnderTest, conn_id: str) -> dict[str, Any]:
     """Return a Connection as it is stored, unmasked."""
-    (row,) = json.loads(airflow.cli("connections", "get", conn_id, "--output", "json").stdout)
+    written = airflow.cli("connections", "get", conn_id, "--output", "json").stdout
+    # Airflow 3.2 logs to standard output too.
+    (row,) = json.loads(written.splitlines()[-1])
     return dict(row)
