@@ -23,6 +23,8 @@ from airflow_webhook_notify.retry_delay import next_retry_at
 _COMMAND_FIELDS = ("bash_command", "command", "commands", "cmds", "sql", "application", "notebook_path")
 #: What operators say of an exit code in the text of their exception.
 _EXIT_CODE = re.compile(r"(?:exit(?:ed with)?|return|returned)[ _]?(?:code|status)\b\D{0,24}?(-?\d{1,6})", re.I)
+#: What Airflow puts before the module name of a DAG file, to tell two files of one name apart.
+_MANGLED = re.compile(r"^unusual_prefix_[0-9a-f]{40}_")
 _TRIGGER_TYPES = {"scheduled": "schedule"}
 _RUN_ID_TYPES = ("scheduled", "manual", "backfill", "asset_triggered")
 _NO_REASON = "Airflow gave no reason; the task's process may have been killed"
@@ -305,7 +307,8 @@ def _command(task: Any) -> object:
     function = getattr(task, "python_callable", None)
     if function is None:
         return None
-    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', type(function).__name__)}"
+    module = _MANGLED.sub("", str(getattr(function, "__module__", "?")))
+    return f"{module}.{getattr(function, '__qualname__', type(function).__name__)}"
 
 
 def _of_run(context: Mapping[str, Any], *names: str) -> Any:

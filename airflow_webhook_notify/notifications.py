@@ -138,7 +138,7 @@ class WebhookNotifier(BaseNotifier):
         # a second call would send the first one's text again. And it logs the template with a stack trace.
         try:
             environment = self.get_template_env(dag=context.get("dag"))
-            scope = cast("Any", dict(context))
+            scope = _scope_of(context)
             return cast("Mapping[str, Any]", self.render_template(dict(self.data), scope, environment))
         except Exception as error:  # noqa: BLE001 - a template may raise anything
             kind = type(error).__name__
@@ -159,6 +159,14 @@ class WebhookNotifier(BaseNotifier):
         self.log.error(
             "webhook %s: no event was sent: unexpected %s at %s", self.webhook_conn_id, type(error).__name__, place
         )
+
+
+def _scope_of(context: Any) -> Any:
+    scope = dict(context)
+    if "run_id" not in scope and isinstance(run := scope.get("dag_run"), Mapping):
+        # A deadline alert gets the run as the REST API writes it; templates should need no other names for that.
+        scope.update(run_id=run.get("dag_run_id"), dag_id=run.get("dag_id"))
+    return scope
 
 
 def _check(topics: Sequence[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import uuid
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow.sdk import DAG, BaseOperator
+from airflow.sdk import DAG
 from airflow.sdk.api.datamodels._generated import DagRun, TIRunContext
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
@@ -44,7 +44,7 @@ def dag_run(**values: Any) -> DagRun:
 
 
 def task_context(
-    task: BaseOperator,
+    task: Any,
     *,
     state: str | None,
     try_number: int = 1,
@@ -56,6 +56,7 @@ def task_context(
 ) -> dict[str, Any]:
     """The context of a task's callback.
 
+    :param task: an operator, mapped or not
     :param state: None as in the DAG processor
     """
     run = run or dag_run(dag_id=task.dag_id)
@@ -81,6 +82,6 @@ def task_context(
 
 def dag_context(dag: DAG, *, reason: str, run: DagRun | None = None) -> dict[str, Any]:
     """The context of a DAG's callback: that of a task of it, with a reason."""
-    context = task_context(dag.tasks[0], state=None, run=run or dag_run(dag_id=dag.dag_id, end_date=END))  # type: ignore[arg-type]
+    context = task_context(dag.tasks[0], state=None, run=run or dag_run(dag_id=dag.dag_id, end_date=END))
     context["reason"] = reason
     return context

@@ -18,7 +18,8 @@ from airflow_webhook_notify.api.intake import Intake, build_router
 from airflow_webhook_notify.connection import get_webhook
 from airflow_webhook_notify.exceptions import WebhookError
 from airflow_webhook_notify.outbox.store import Outbox
-from airflow_webhook_notify.relay import Relay, RelaySettings
+from airflow_webhook_notify.relay import Relay
+from airflow_webhook_notify.relay_settings import RelaySettings
 
 log = logging.getLogger(__name__)
 

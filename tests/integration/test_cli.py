@@ -50,7 +50,7 @@ def receiver() -> Iterator[RecordingServer]:
 
 def stored(conn_id: str) -> Connection:
     with create_session(scoped=False) as session:
-        found = session.scalar(select(Connection).where(Connection.conn_id == conn_id))
+        found: Connection | None = session.scalar(select(Connection).where(Connection.conn_id == conn_id))
         assert found is not None
         return found
 
@@ -382,7 +382,8 @@ def _parsed(*, conn_id: str) -> object:
 def _log_levels() -> Iterator[None]:
     # --verbose sets them for the life of the process.
     root = logging.getLogger()
-    before = [(logger, logger.level) for logger in (root, *root.handlers)]
+    loggers: list[Any] = [root, *root.handlers]
+    before = [(logger, logger.level) for logger in loggers]
     yield
     for logger, level in before:
         logger.setLevel(level)

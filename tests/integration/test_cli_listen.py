@@ -163,7 +163,7 @@ def test_a_larger_body_is_refused_unread_and_uses_up_no_status() -> None:
 )
 def test_a_body_without_a_proper_length_is_refused(headers: bytes, status: int) -> None:
     with receiving() as (receiver, reported):
-        with socket.create_connection(receiver.server_address[:2], timeout=PATIENCE) as connection:
+        with socket.create_connection(("127.0.0.1", receiver.server_port), timeout=PATIENCE) as connection:
             connection.sendall(b"POST / HTTP/1.1\r\nHost: a\r\n" + headers + b"\r\n")
             connection.shutdown(socket.SHUT_WR)
             assert connection.makefile("rb").readline().split()[1] == str(status).encode()
@@ -173,7 +173,7 @@ def test_a_body_without_a_proper_length_is_refused(headers: bytes, status: int) 
 
 def test_a_body_that_breaks_off_is_reported_as_such() -> None:
     with receiving() as (receiver, reported):
-        with socket.create_connection(receiver.server_address[:2], timeout=PATIENCE) as connection:
+        with socket.create_connection(("127.0.0.1", receiver.server_port), timeout=PATIENCE) as connection:
             connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf")
         (received,) = wait_for(reported, 1)
     assert received.error == "refused: the sender hung up before its body was complete"
@@ -205,7 +205,7 @@ def test_stopping_does_not_wait_for_a_delayed_answer() -> None:
 
     receiver = Watched("127.0.0.1", 0, Behavior((SECRET,), delay=3600), lambda _: None)
     receiver.start()
-    with socket.create_connection(receiver.server_address[:2], timeout=PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", receiver.server_port), timeout=PATIENCE) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
         assert taken.wait(PATIENCE)
         receiver.stop()

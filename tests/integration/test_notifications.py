@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference, task
+from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference, task  # type: ignore[attr-defined]
 
 from airflow_webhook_notify import WebhookNotifier, dag_callbacks, notifications, task_callbacks, topics
 from airflow_webhook_notify.budget import Budget
@@ -318,7 +318,7 @@ def test_it_stands_in_a_list_beside_other_callbacks_and_as_an_argument_of_a_deco
         """Do nothing."""
 
     with DAG("etl", schedule=None):
-        operator = work().operator
+        operator: Any = work().operator  # type: ignore[attr-defined]
     for callback in operator.on_failure_callback:
         callback(contexts.task_context(operator, state="failed"))
     assert seen == ["before", "after"]
@@ -328,7 +328,7 @@ def test_it_stands_in_a_list_beside_other_callbacks_and_as_an_argument_of_a_deco
 def test_default_args_reach_mapped_tasks(server: RecordingServer) -> None:
     with DAG("etl", schedule=None, default_args=task_callbacks("ops")) as dag:
         BashOperator.partial(task_id="each").expand(bash_command=["true", "false"])
-    each = dag.get_task("each")
+    each: Any = dag.get_task("each")
     [callback] = each.on_failure_callback
     callback(contexts.task_context(each, state="failed", map_index=1))
     [payload] = payloads(server)
@@ -349,26 +349,27 @@ def test_a_deadline_alert_sends_that_the_job_is_overdue(server: RecordingServer)
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
         interval=timedelta(minutes=5),
         callback=AsyncCallback(
-            WebhookNotifier, kwargs={"webhook_conn_id": "ops", "data": {"dag": "{{ dag_run.dag_id }}"}}
+            WebhookNotifier,
+            kwargs={"webhook_conn_id": "ops", "data": {"dag": "{{ dag_run.dag_id }}", "run": "{{ run_id }}"}},
         ),
     )
     assert alert.callback.path == "airflow_webhook_notify.notifications.WebhookNotifier"
     context = {"dag_run": OVERDUE_RUN, "deadline": {"id": "d1", "deadline_time": "2026-01-02T04:00:00Z"}}
 
     async def as_the_triggerer_does() -> None:
-        await WebhookNotifier(**alert.callback.kwargs, context=context)  # type: ignore[arg-type]
+        await WebhookNotifier(**alert.callback.kwargs, context=context)
 
     asyncio.run(as_the_triggerer_does())
     [payload] = payloads(server)
     assert (payload["Topic"], payload["Data"]["JobId"]) == (topics.OVERDUE, "etl")
-    assert payload["Data"]["Custom"] == {"dag": "etl"}
+    assert payload["Data"]["Custom"] == {"dag": "etl", "run": "manual__1"}
 
 
 def test_a_deadline_alert_of_a_webhook_that_is_not_there_does_not_raise(log: Log) -> None:
     context = {"dag_run": OVERDUE_RUN, "deadline": {"id": "d1"}}
 
     async def as_the_triggerer_does() -> None:
-        await WebhookNotifier("nowhere", context=context)  # type: ignore[arg-type]
+        await WebhookNotifier("nowhere", context=context)
 
     asyncio.run(as_the_triggerer_does())
     [line] = log.warnings()

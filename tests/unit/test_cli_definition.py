@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -124,5 +125,5 @@ def test_statuses_are_one_or_a_sequence(text: str, statuses: tuple[int, ...]) ->
 
 @pytest.mark.parametrize("text", ["", "100", "600", "2000", "ok", "200,", "200;500", ",".join(["200"] * 101)])
 def test_no_other_statuses(text: str) -> None:
-    with pytest.raises(definition.ArgumentTypeError, match="is not a status from 200 to 599"):
+    with pytest.raises(ArgumentTypeError, match="is not a status from 200 to 599"):
         definition._statuses(text)

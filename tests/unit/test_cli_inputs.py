@@ -30,7 +30,12 @@ def test_a_terminal_is_asked_without_an_echo(monkeypatch: pytest.MonkeyPatch) ->
     asked: list[str] = []
     monkeypatch.setattr("sys.stdin", Terminal("never read"))
     # A pseudo-terminal would show no more: getpass is Python's own.
-    monkeypatch.setattr(inputs, "getpass", lambda prompt: asked.append(prompt) or "typed")
+
+    def type_in(prompt: str) -> str:
+        asked.append(prompt)
+        return "typed"
+
+    monkeypatch.setattr(inputs, "getpass", type_in)
     assert inputs.read_hidden("Signing secret", "-") == "typed"
     assert asked == ["Signing secret: "]
 

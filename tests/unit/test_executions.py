@@ -106,6 +106,18 @@ def test_a_started_task_has_no_exit_status_and_no_message(dag: DAG) -> None:
     }
 
 
+def test_the_command_of_a_function_has_the_name_that_its_author_knows(dag: DAG) -> None:
+    task: Any = dag.get_task("call")
+
+    def mangled() -> None: ...
+
+    mangled.__module__ = f"unusual_prefix_{'0a' * 20}_my_dag"
+    mangled.__qualname__ = "is_python"
+    task.python_callable = mangled
+    event = built(contexts.task_context(task, state="success")).event
+    assert event.data["Target"]["Command"] == "my_dag.is_python"  # type: ignore[index]
+
+
 def test_a_succeeded_task_has_exit_status_0(dag: DAG) -> None:
     event = built(contexts.task_context(dag.get_task("load"), state="success")).event
     assert (event.topic, event.data["State"], event.data["LastAttempt"]["ExitStatus"]) == (  # type: ignore[index]
@@ -127,7 +139,7 @@ def test_a_skipped_task_succeeded(dag: DAG) -> None:
 
 
 def test_a_try_that_will_be_tried_again_failed_and_says_when(dag: DAG) -> None:
-    task = dag.get_task("load")
+    task: Any = dag.get_task("load")
     task.retry_delay = timedelta(seconds=90)
     event = built(contexts.task_context(task, state="up_for_retry", max_tries=1)).event
     assert (event.topic, event.data["State"], event.data["Airflow"]["State"]) == (  # type: ignore[index]
@@ -290,7 +302,7 @@ def test_the_text_of_an_exception_names_its_kind() -> None:
 
 
 def test_secrets_are_masked_and_long_texts_cut_in_plain_sight(dag: DAG) -> None:
-    task = dag.get_task("load")
+    task: Any = dag.get_task("load")
     task.bash_command = "login --password hunter2"
     error = ValueError("hunter2 " + "\udcff" + "x" * 2**20)
     result = built(contexts.task_context(task, state="failed", exception=error), {"note": "hunter2"})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from airflow.models.taskinstance import TaskInstance
@@ -71,7 +72,8 @@ def test_the_next_try_is_when_the_scheduler_says(backoff: float, try_number: int
         task=task, dag_id="etl", task_id="load", try_number=try_number, logical_date=logical_date, end_date=end,
         retry_delay_override=None, log=SimpleNamespace(warning=lambda _text: None),
     )  # fmt: skip
-    scheduler = TaskInstance.next_retry_datetime(ti)
+    asked: Any = TaskInstance.next_retry_datetime
+    scheduler = asked(ti)
     ours = next_retry_at(ti, task, {"logical_date": logical_date}, end=int(end.timestamp() * 1000))
     assert ours == int(scheduler.timestamp() * 1000)
 
