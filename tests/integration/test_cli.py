@@ -6,6 +6,7 @@ import io
 import logging
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from airflow.models.connection import Connection
