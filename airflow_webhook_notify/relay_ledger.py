@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from airflow_webhook_notify.outbox.records import Claim, Result
 from airflow_webhook_notify.outbox.store import Outbox
@@ -74,18 +75,30 @@ class Ledger:
 
     def _write_singly(self) -> None:
         """Find the result that the database does not take, which must not keep all others from it."""
-        refused: list[Result] = []
+        left: list[Result] = []
         problem: Exception | None = None
         for result in self._results:
             try:
-                self._record([result])
+                self._record_somehow(result)
             except Exception as error:  # noqa: BLE001 - what it is does not matter to the results behind it
-                refused.append(result)
+                left.append(result)
                 problem = error
-        if problem is not None and len(refused) == len(self._results):
+        if problem is not None and len(left) == len(self._results):
             # It may be the database after all; once the lease has ended, the delivery is sent again in any case.
-            self._results = [result for result in refused if result.claim.expires_at > self._clock()]
+            self._results = [result for result in left if result.claim.expires_at > self._clock()]
             if self._results:
                 raise problem
-        for result in refused:
+        for result in left:
             log.error("The result of %s can't be written down, so it is sent again: %s", describe(result), problem)
+
+    def _record_somehow(self, result: Result) -> None:
+        try:
+            self._record([result])
+        except Exception as error:  # noqa: BLE001 - tried once more, and then raised
+            log.warning("The texts of an attempt of %s can't be written down: %s", describe(result), error)
+            self._record([_without_texts(result)])
+
+
+def _without_texts(result: Result) -> Result:
+    error = None if result.attempt.error is None else "an error whose text the database does not take"
+    return replace(result, attempt=replace(result.attempt, error=error, response=""))

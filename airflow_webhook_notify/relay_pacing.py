@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-#: Attempts at the same time of a webhook that fails, or that has not succeeded yet.
+#: Attempts at the same time of a webhook that fails; one that was never tried gets a single one.
 FEW = 2
+#: The part of all attempts that webhooks which fail, or have not succeeded yet, may have together.
+DOUBTFUL_SHARE = 0.75
 #: Attempts at the same time of the fastest endpoint: while one waits for its answer, another is being signed.
 HANDFUL = 2
 #: How many attempts a second are enough for one webhook; what takes longer gets more at the same time.
@@ -57,6 +59,8 @@ class Pace:
 
         :param most: attempts that any webhook may have at the same time
         """
+        if self.duration is None and not self.failures:
+            return 1
         if self.doubtful or self.duration is None:
             return min(FEW, most)
         return min(self.reach, most, max(HANDFUL, math.ceil(self.duration * ENOUGH)))

@@ -82,7 +82,7 @@ class Report:
         elif result.disposition.dead_letter:
             metrics.count(metrics.DEAD_LETTERS, webhook=webhook_id)
             self._dead_letter(result)
-        elif webhook_id not in self._failing:
+        elif webhook_id not in self._failing and not result.disposition.pause:
             self._begins_to_fail(result)
         if not result.disposition.delivered:
             self._failing.add(webhook_id)

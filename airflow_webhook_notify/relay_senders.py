@@ -1,7 +1,7 @@
 """The threads that make attempts, and which delivery each of them sends next.
 
 Invariant: every claim that goes in comes out exactly once, as a result or given back; no webhook has more attempts
-at the same time than its pace allows, and those that fail have no more than half of all.
+at the same time than its pace allows, and those that fail leave a part of all to those that work.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from airflow_webhook_notify.outbox.records import Claim, Result
-from airflow_webhook_notify.relay_pacing import Pace
+from airflow_webhook_notify.relay_pacing import DOUBTFUL_SHARE, Pace
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class Senders:
         self._call = call
         self._most = in_flight
         self._most_each = min(in_flight, in_flight_per_webhook)
+        self._most_doubtful = max(1, int(in_flight * DOUBTFUL_SHARE))
         lock = threading.Lock()
         self._work, self._quiet = threading.Condition(lock), threading.Condition(lock)
         self._lanes: dict[str, _Lane] = {}
@@ -161,7 +162,7 @@ class Senders:
         return next((webhook_id for webhook_id in self._turns if self._may_begin(self._lanes[webhook_id])), None)
 
     def _may_begin(self, lane: _Lane) -> bool:
-        if lane.pace.doubtful and self._doubtful >= max(1, self._most // 2):
+        if lane.pace.doubtful and self._doubtful >= self._most_doubtful:
             return False
         return lane.active < lane.pace.width(most=self._most_each)
 

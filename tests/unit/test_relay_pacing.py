@@ -15,10 +15,15 @@ def after(pace: Pace, *outcomes: bool, duration: float = 0.1) -> Pace:
     return pace
 
 
-def test_a_webhook_that_nobody_knows_gets_few_and_nothing_ahead() -> None:
+def test_a_webhook_that_nobody_knows_gets_one_attempt_and_nothing_ahead() -> None:
     assert Pace().doubtful
-    assert Pace().width(most=MOST) == FEW
-    assert Pace().hold(most=MOST) == FEW
+    assert Pace().width(most=MOST) == 1
+    assert Pace().hold(most=MOST) == 1
+
+
+def test_a_webhook_that_never_succeeded_gets_few() -> None:
+    assert after(Pace(), False).width(most=MOST) == FEW
+    assert after(Pace(), *[False] * 100).hold(most=MOST) == FEW
 
 
 def test_each_success_allows_one_more_up_to_the_cap() -> None:

@@ -96,8 +96,8 @@ def test_a_webhook_that_fails_is_told_once_and_so_is_that_it_works_again(told: T
         (
             "WARNING",
             (
-                f"Webhook ops (https://hooks.example.com) fails: {WHICH}, attempt 1: answered 500. It is tried again by "
-                "the schedule; `airflow webhooks deliveries` shows what waits"
+                f"Webhook ops (https://hooks.example.com) fails: {WHICH}, attempt 1: answered 500. It is tried again "
+                "by the schedule; `airflow webhooks deliveries` shows what waits"
             ),
         )
     ]
@@ -121,8 +121,8 @@ def test_a_pause_is_told_with_its_reason_and_how_to_end_it(told: Told) -> None:
         (
             "WARNING",
             (
-                "Webhook ops (https://hooks.example.com) is paused: the endpoint answered 410 Gone. Its deliveries wait; "
-                "mend the endpoint or the Connection, then `airflow webhooks resume ops`"
+                "Webhook ops (https://hooks.example.com) is paused: the endpoint answered 410 Gone. Its deliveries "
+                "wait; mend the endpoint or the Connection, then `airflow webhooks resume ops`"
             ),
         )
     ]

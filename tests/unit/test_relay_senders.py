@@ -109,18 +109,18 @@ def test_a_webhook_never_has_more_attempts_at_once_than_its_cap() -> None:
     assert 0 < endpoints.most["ops"] <= 3
 
 
-def test_dead_endpoints_never_get_more_than_half_of_all() -> None:
+def test_dead_endpoints_never_get_more_than_three_quarters_of_all() -> None:
     dead = [f"dead-{number}" for number in range(10)]
     endpoints = Endpoints(hanging=set(dead), failing=set(dead))
     with sending(endpoints, in_flight=8) as senders:
         for webhook_id in dead:
             senders.submit(make_claims(5, webhook_id))
-        endpoints.wait_for(2, "dead-1")
+        endpoints.wait_for(1, "dead-5")
         endpoints.let_go(*dead)
         for webhook_id in dead:
             endpoints.wait_for(5, webhook_id)
 
-    assert endpoints.most_in_all == 4
+    assert endpoints.most_in_all == 6
 
 
 def test_a_healthy_webhook_goes_on_beside_dead_ones() -> None:
@@ -136,7 +136,7 @@ def test_a_healthy_webhook_goes_on_beside_dead_ones() -> None:
         senders.submit(make_claims(100, "healthy", start=1))
 
         assert len(endpoints.wait_for(101, "healthy")) == 101
-        assert len([claim for claim in endpoints.begun if claim.delivery.webhook_id in dead]) <= 4
+        assert len([claim for claim in endpoints.begun if claim.delivery.webhook_id in dead]) <= 6
 
 
 def test_webhooks_take_turns() -> None:
@@ -154,12 +154,13 @@ def test_webhooks_take_turns() -> None:
 def test_room_is_what_the_pace_holds_less_what_is_here() -> None:
     endpoints = Endpoints(hanging={"ops"})
     with sending(endpoints, in_flight=128, each=32) as senders:
-        assert senders.room("ops") == 2
+        assert senders.room("ops") == 1
         senders.submit(make_claims(2))
         assert senders.room("ops") == 0
-        endpoints.wait_for(2, "ops")
+        endpoints.wait_for(1, "ops")
         assert senders.room("ops") == 0
         endpoints.let_go("ops")
+        endpoints.wait_for(2, "ops")
         assert senders.wait_until_quiet(PATIENCE)
         # Two successes of a second each: four at once, and half a second ahead.
         assert senders.room("ops") == 4 + 2
@@ -170,14 +171,14 @@ def test_what_is_withdrawn_comes_back_but_for_what_a_person_asked_for() -> None:
     asked, ordinary = make_claims(2, start=10, manual=True), make_claims(5)
     with sending(endpoints) as senders:
         senders.submit([*ordinary, *asked])
-        endpoints.wait_for(2, "ops")
+        endpoints.wait_for(1, "ops")
         senders.withdraw("ops")
         _, returned = senders.fetch()
         endpoints.let_go("ops")
-        sent = endpoints.wait_for(4, "ops")
+        sent = endpoints.wait_for(3, "ops")
 
-    assert returned == ordinary[2:]
-    assert set(events_of(sent)) == set(events_of([*ordinary[:2], *asked]))
+    assert returned == ordinary[1:]
+    assert set(events_of(sent)) == set(events_of([*ordinary[:1], *asked]))
 
 
 def test_everything_that_waits_comes_back_at_the_end() -> None:
