@@ -20,7 +20,8 @@ from airflow_webhook_notify.names import DEFAULT_CONN_ID
 # Every parse of a DAG file pays for what is imported here, so what only a callback needs is imported by it.
 if TYPE_CHECKING:
     from airflow_webhook_notify.executions import Sources
-    from airflow_webhook_notify.models import Webhook
+    from airflow_webhook_notify.hooks import WebhookHook
+    from airflow_webhook_notify.models import Event, Webhook
 
 #: What all callbacks of this process may take together.
 PROCESS_BUDGET = Budget()
@@ -115,7 +116,6 @@ class WebhookNotifier(BaseNotifier):
         return topic is not None and (self.topics is None or topic in self.topics)
 
     def _send(self, webhook: Webhook, context: Any, limit: float | None) -> None:
-        from airflow_webhook_notify import config
         from airflow_webhook_notify.executions import build_event
         from airflow_webhook_notify.hooks import WebhookHook
 
@@ -124,11 +124,28 @@ class WebhookNotifier(BaseNotifier):
         built = build_event(context, custom, sources, fallback_state=self.fallback_state)
         for problem in built.problems:
             self.log.warning("webhook %s: event %s: %s", webhook.id, built.event.id, problem)
+        self._hand_over(WebhookHook(webhook.id, webhook=webhook), built.event, limit)
+
+    def _hand_over(self, hook: WebhookHook, event: Event, limit: float | None) -> None:
+        from airflow_webhook_notify.handover import HandOverError
+
+        started = time.monotonic()
+        try:
+            delivery_id = hook.enqueue(event, timeout=limit)
+        except HandOverError as error:
+            spent = time.monotonic() - started
+            self.log.warning("webhook %s: %s; delivering directly", hook.webhook.id, error)
+            self._deliver(hook, event, None if limit is None else max(_LEAST, limit - spent))
+        else:
+            self.log.info("webhook %s: %s %s is delivery %s", hook.webhook.id, event.topic, event.id, delivery_id)
+
+    def _deliver(self, hook: WebhookHook, event: Event, limit: float | None) -> None:
+        from airflow_webhook_notify import config
+
         deadline = config.DIRECT_DEADLINE.read()
-        hook = WebhookHook(webhook.id, webhook=webhook)
-        hook.deliver(built.event, deadline=deadline if limit is None else min(deadline, limit))
+        hook.deliver(event, deadline=deadline if limit is None else min(deadline, limit))
         self.log.info(
-            "webhook %s: %s %s was delivered to %s", webhook.id, built.event.topic, built.event.id, webhook.origin
+            "webhook %s: %s %s was delivered to %s", hook.webhook.id, event.topic, event.id, hook.webhook.origin
         )
 
     def _render_data(self, context: Any) -> Mapping[str, Any]:
