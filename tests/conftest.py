@@ -40,15 +40,13 @@ def airflow_db() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres() -> Iterator[PostgresServer]:
     """A running PostgreSQL."""
     binaries = find_binaries()
     if binaries is None:
         pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
-    folder = tmp_path_factory.mktemp("postgres")
-    # pytest's folders are closed to the user that PostgreSQL runs as when the tests run as root.
-    folder.parent.chmod(0o755)
-    folder.parent.parent.chmod(0o755)
-    server = PostgresServer.start(folder, binaries=binaries)
-    yield server
-    server.stop()
+    # Not in a folder of pytest's: each new session of pytest closes those to the user that PostgreSQL runs as.
+    with tempfile.TemporaryDirectory(prefix="webhook-notify-postgres-") as folder:
+        server = PostgresServer.start(Path(folder), binaries=binaries)
+        yield server
+        server.stop()
