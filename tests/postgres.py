@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.processes import Process, free_port
 
 SUPERUSER = "airflow"
 START_TIMEOUT = 30.0
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
 SETTINGS = ("listen_addresses=127.0.0.1", "fsync=off", "max_connections=200")
 
 
@@ -46,19 +48,29 @@ class PostgresServer:
         :raises RuntimeError: where it takes no connections within 30 s
         """
         user, port, data = _owner(), free_port(), folder / "data"
-        env = {"PATH": os.defpath, "LC_ALL": "C"}
         data.mkdir(parents=True)
         if user:
             shutil.chown(folder, user)
             shutil.chown(data, user)
         initdb = [str(binaries / "initdb"), "-D", str(data), "-U", SUPERUSER, "--auth=trust", "--no-sync", "-E", "UTF8"]
-        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder, env=env, user=user)
+        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder, env=_ENVIRONMENT, user=user)
         options = [part for setting in (*SETTINGS, f"unix_socket_directories={data}") for part in ("-c", setting)]
         command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), *options]
-        process = Process.start("postgres", command, log=folder / "postgres.log", env=env, user=user)
+        return cls._serve(command, port, folder / "postgres.log")
+
+    @classmethod
+    def _serve(cls, command: Sequence[str], port: int, log: Path) -> PostgresServer:
+        process = Process.start("postgres", command, log=log, env=_ENVIRONMENT, user=_owner())
         server = cls(process, port)
         server.wait_until_ready()
         return server
+
+    def restarted(self) -> PostgresServer:
+        """End it without waiting for its clients, and return it as it runs again."""
+        self.stop()
+        args = self.process.popen.args
+        assert isinstance(args, list)
+        return self._serve(args, self.port, self.process.log)
 
     def wait_until_ready(self) -> None:
         """Return once it takes connections."""
