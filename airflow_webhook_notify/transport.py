@@ -66,6 +66,8 @@ class _Connection(HTTPConnection):
     """A kept connection; what it is used for, and by when, comes from the current exchange."""
 
     _answered = False
+    _holds_head = False
+    _head = b""
 
     def _new_conn(self) -> DeadlineSocket:
         # `_dns_host` keeps a trailing dot, without which a search domain of the machine's would be tried.
@@ -91,6 +93,21 @@ class _Connection(HTTPConnection):
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
         super().putrequest(method, current_exchange().target, *args, **kwargs)
+
+    def endheaders(self, *args: Any, **kwargs: Any) -> None:
+        # Head and body leave together: a packet, a system call and often a wait of the endpoint's less.
+        self._holds_head = True
+        try:
+            super().endheaders(*args, **kwargs)
+        finally:
+            self._holds_head = False
+
+    def send(self, data: Any) -> None:
+        if self._holds_head:
+            self._head = data
+            return
+        head, self._head = self._head, b""
+        super().send(head + data if head else data)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         exchange = current_exchange()
