@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Select, String, and_, delete, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Select, String, and_, delete, func, literal_column, or_, select
 from sqlalchemy.engine import Connection
 
 from airflow_webhook_notify.models import DeliveryState
 from airflow_webhook_notify.outbox.records import Counts, DeliveryDetail, DeliveryFilter, Page
 from airflow_webhook_notify.outbox.rows import attempt_of, event_of, record_of
-from airflow_webhook_notify.outbox.tables import ENDED_BADLY, attempts, deliveries
+from airflow_webhook_notify.outbox.tables import attempts, deliveries
 
 _D = deliveries.c
 #: All but the event's data, which a list does not show.
@@ -50,10 +50,14 @@ def _conditions(wanted: DeliveryFilter) -> list[ColumnElement[bool]]:
 
 def in_state(state: DeliveryState) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions by which every database finds these rows in an index, where there is one."""
-    written = literal_column(f"'{state.value}'", String)
-    if state in (DeliveryState.DEAD_LETTER, DeliveryState.CANCELLED):
-        return _D.state == written, literal_column(ENDED_BADLY, Boolean)
-    return (_D.state == written,)
+    is_it = _D.state == _written(state)
+    ended_badly = (DeliveryState.DEAD_LETTER, DeliveryState.CANCELLED)
+    # SQLite uses an index of some rows only where a statement repeats that index's own condition, `ENDED_BADLY`.
+    return (is_it, _D.state.in_(list(map(_written, ended_badly)))) if state in ended_badly else (is_it,)
+
+
+def _written(state: DeliveryState) -> ColumnElement[str]:
+    return literal_column(f"'{state.value}'", String)
 
 
 def _after(cursor: str) -> ColumnElement[bool]:
