@@ -160,11 +160,17 @@ def _header_values(conn: StoredConnection) -> list[str]:
 
 
 def _extra_mapping(conn: StoredConnection) -> Mapping[str, Any] | None:
+    if not conn.extra:
+        return {}
+    extra = _json_or_none(conn.extra)
+    return extra if isinstance(extra, Mapping) or extra is None else {}
+
+
+def _json_or_none(text: str) -> Any:
     try:
-        extra = json.loads(conn.extra or "{}")
+        return json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return extra if isinstance(extra, Mapping) else {}
 
 
 def _credentials_in(extra: Mapping[str, Any]) -> Iterator[str]:
@@ -174,6 +180,9 @@ def _credentials_in(extra: Mapping[str, Any]) -> Iterator[str]:
             # `Bearer abc`: the credential is as secret without its scheme.
             yield value.partition(" ")[2].strip()
     previous = extra.get(form.PREVIOUS_SECRETS.key)
+    if isinstance(previous, str):
+        # A Connection written as a URI holds every extra as text.
+        previous = _json_or_none(previous)
     for item in previous if isinstance(previous, list) else []:
         if isinstance(item, Mapping) and isinstance(secret := item.get("secret"), str):
             yield secret

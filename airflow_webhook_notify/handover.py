@@ -69,6 +69,11 @@ class HandOver:
         self._now = now
         self._failed: tuple[float, str] | None = None
 
+    @property
+    def seems_well(self) -> bool:
+        """Whether the intake did not fail lately."""
+        return self._failed is None or self._clock() >= self._failed[0]
+
     def send(self, webhook: Webhook, event: Event, *, timeout: float = TIMEOUT) -> str:
         """Hand the event over and return the id of its delivery.
 
@@ -76,7 +81,7 @@ class HandOver:
         :raises HandOverError: where the intake can't be reached or does not take it
         :raises ConfigurationError: where `[webhook_notify] intake_url` can't be used
         """
-        if self._failed is not None and self._clock() < self._failed[0]:
+        if self._failed is not None and not self.seems_well:
             raise HandOverError(f"{self._failed[1]} (tried a moment ago)")
         url = f"{intake_url()}/v1/webhooks/{quote(webhook.id, safe='')}/events"
         body = event_to_json(event)

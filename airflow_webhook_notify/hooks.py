@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     from airflow_webhook_notify.client import Client
 
 _hand_over = HandOver()
+
+
+def intake_seems_well() -> bool:
+    """Return whether the intake did not fail this process lately."""
+    return _hand_over.seems_well
+
+
 _clients: dict[tuple[config.Network, ...], Client] = {}
 # A connection that two processes write to is of use to neither.
 os.register_at_fork(after_in_child=_clients.clear)

@@ -182,9 +182,7 @@ def event_id(
     :param clear_number: how often the run was cleared
     :param task_id: None for a DAG run; `map_index` and `try_number` are then -1 and 0
     """
-    return derived_id(
-        organization_id, dag_id, run_id, clear_number, task_id or "", map_index, try_number, topic
-    )
+    return derived_id(organization_id, dag_id, run_id, clear_number, task_id or "", map_index, try_number, topic)
 
 
 def origin_of(url: str) -> str:

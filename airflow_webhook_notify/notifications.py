@@ -14,7 +14,7 @@ from airflow.sdk import BaseNotifier
 
 from airflow_webhook_notify import topics as known
 from airflow_webhook_notify.budget import Budget
-from airflow_webhook_notify.exceptions import BudgetExhaustedError, ConfigurationError, WebhookError
+from airflow_webhook_notify.exceptions import BudgetExhaustedError, ConfigurationError, DeliveryError, WebhookError
 from airflow_webhook_notify.names import DEFAULT_CONN_ID
 
 # Every parse of a DAG file pays for what is imported here, so what only a callback needs is imported by it.
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PROCESS_BUDGET = Budget()
 #: Less than this is too little for an attempt that could succeed, in seconds.
 _LEAST = 0.1
+#: What a hand-over may take although the budget is spent, in seconds.
+_LEAST_HAND_OVER = 1.0
 
 
 class WebhookNotifier(BaseNotifier):
@@ -99,18 +101,19 @@ class WebhookNotifier(BaseNotifier):
     def _notify(self, context: Any, remaining: float) -> None:
         from airflow_webhook_notify.connection import get_webhook
         from airflow_webhook_notify.executions import topic_of_context
+        from airflow_webhook_notify.hooks import intake_seems_well
 
         topic = topic_of_context(context, fallback_state=self.fallback_state)
         if not self._is_wanted(topic):
             return
-        if remaining < _LEAST:
-            raise BudgetExhaustedError(
-                f"{topic} was not sent: the webhooks of this process have used their {PROCESS_BUDGET.seconds:g} s"
-            )
+        # Handing over takes milliseconds, so an event is still handed over where the budget is spent: a cold DAG
+        # processor can spend it on reading the first Connection. Only an intake that has failed is not asked again.
+        if remaining < _LEAST and not intake_seems_well():
+            raise BudgetExhaustedError(f"{topic} was not sent: {_spent()}")
         started = time.monotonic()
         webhook = get_webhook(self.webhook_conn_id)
         if topic == known.OVERDUE or topic in webhook.topics:
-            self._send(webhook, context, max(_LEAST, remaining - (time.monotonic() - started)))
+            self._send(webhook, context, remaining - (time.monotonic() - started))
 
     def _is_wanted(self, topic: str | None) -> bool:
         return topic is not None and (self.topics is None or topic in self.topics)
@@ -131,21 +134,30 @@ class WebhookNotifier(BaseNotifier):
 
         started = time.monotonic()
         try:
-            delivery_id = hook.enqueue(event, timeout=limit)
+            delivery_id = hook.enqueue(event, timeout=None if limit is None else max(limit, _LEAST_HAND_OVER))
         except HandOverError as error:
-            spent = time.monotonic() - started
-            self.log.warning("webhook %s: %s; delivering directly", hook.webhook.id, error)
-            self._deliver(hook, event, None if limit is None else max(_LEAST, limit - spent))
+            left = None if limit is None else limit - (time.monotonic() - started)
+            if left is not None and left < _LEAST:
+                raise BudgetExhaustedError(f"{event.topic} {event.id} was not sent: {error}, and {_spent()}") from None
+            self._deliver(hook, event, left, why=str(error))
         else:
             self.log.info("webhook %s: %s %s is delivery %s", hook.webhook.id, event.topic, event.id, delivery_id)
 
-    def _deliver(self, hook: WebhookHook, event: Event, limit: float | None) -> None:
+    def _deliver(self, hook: WebhookHook, event: Event, limit: float | None, *, why: str) -> None:
         from airflow_webhook_notify import config
 
         deadline = config.DIRECT_DEADLINE.read()
-        hook.deliver(event, deadline=deadline if limit is None else min(deadline, limit))
-        self.log.info(
-            "webhook %s: %s %s was delivered to %s", hook.webhook.id, event.topic, event.id, hook.webhook.origin
+        try:
+            hook.deliver(event, deadline=deadline if limit is None else min(deadline, limit))
+        except DeliveryError as error:
+            raise DeliveryError(f"{error}. It was tried directly, since {why}") from None
+        self.log.warning(
+            "webhook %s: %s %s was delivered directly to %s, since %s",
+            hook.webhook.id,
+            event.topic,
+            event.id,
+            hook.webhook.origin,
+            why,
         )
 
     def _render_data(self, context: Any) -> Mapping[str, Any]:
@@ -176,6 +188,10 @@ class WebhookNotifier(BaseNotifier):
         self.log.error(
             "webhook %s: no event was sent: unexpected %s at %s", self.webhook_conn_id, type(error).__name__, place
         )
+
+
+def _spent() -> str:
+    return f"the webhooks of this process have used their {PROCESS_BUDGET.seconds:g} s"
 
 
 def _scope_of(context: Any) -> Any:

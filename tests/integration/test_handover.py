@@ -34,6 +34,11 @@ class Clock:
         return self.seconds
 
 
+@pytest.fixture(autouse=True)
+def _no_intake_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW__WEBHOOK_NOTIFY__INTAKE_URL")
+
+
 def point_at(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", f"{url}/execution/")
 

@@ -18,9 +18,11 @@ import pytest
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, AsyncCallback, DeadlineAlert, DeadlineReference, task  # type: ignore[attr-defined]
 
-from airflow_webhook_notify import WebhookNotifier, dag_callbacks, notifications, task_callbacks, topics
+from airflow_webhook_notify import WebhookNotifier, dag_callbacks, hooks, notifications, task_callbacks, topics
 from airflow_webhook_notify.budget import Budget
 from airflow_webhook_notify.exceptions import ConfigurationError
+from airflow_webhook_notify.handover import HandOver
+from airflow_webhook_notify.payloads import event_from_json
 from airflow_webhook_notify.schema import payload_schema
 from tests import contexts
 from tests.servers import Answer, RecordingServer
@@ -31,6 +33,7 @@ from tests.webhooks import PATH, QUERY, SECRET, assert_no_credentials, define, v
 @pytest.fixture(autouse=True)
 def _fresh_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications, "PROCESS_BUDGET", Budget())
+    monkeypatch.setattr(hooks, "_hand_over", HandOver())
 
 
 @pytest.fixture
@@ -39,6 +42,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingServer]:
     with RecordingServer() as server:
         define(monkeypatch, "ops", server.url(f"{PATH}?{QUERY}"))
         yield server
+
+
+TAKEN = Answer(202, (("Content-Type", "application/json"),), b'{"Id": "d-1", "Created": true}')
 
 
 @pytest.fixture
@@ -155,7 +161,9 @@ def test_a_template_that_fails_costs_only_the_data(server: RecordingServer, load
     WebhookNotifier("ops", data={"x": "{{ 1 / 0 }}"})(contexts.task_context(load, state="failed"))
     [payload] = payloads(server)
     assert payload["Data"]["Custom"] == {"(left out)": "the template of data raised ZeroDivisionError"}
-    assert log.warnings() == ["webhook ops: `data` is left out of the event: its template raised ZeroDivisionError"]
+    assert log.warnings()[:-1] == [
+        "webhook ops: `data` is left out of the event: its template raised ZeroDivisionError"
+    ]
 
 
 def test_data_that_json_does_not_know_costs_only_its_place(
@@ -166,7 +174,7 @@ def test_data_that_json_does_not_know_costs_only_its_place(
     [payload] = payloads(server)
     assert payload["Data"]["Truncated"] is True
     assert payload["Data"]["Custom"]["raw"] == "(left out: has the type bytes, which JSON has no form for)"
-    assert [line.partition(": data.")[2] for line in log.warnings()] == [
+    assert [line.partition(": data.")[2] for line in log.warnings()[:-1]] == [
         "raw is left out: it has the type bytes, which JSON has no form for",
         "nan is left out: it is nan",
         "big is cut after 4096 bytes",
@@ -302,6 +310,59 @@ def test_all_callbacks_of_a_process_share_one_budget(
     assert warnings[3] == (
         "webhook ops: job.execution.failed was not sent: the webhooks of this process have used their 1 s"
     )
+
+
+def test_an_event_is_handed_over_to_the_intake_and_its_endpoint_is_not_asked(
+    server: RecordingServer, load: BashOperator, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RecordingServer(TAKEN) as intake:
+        monkeypatch.setenv("AIRFLOW__WEBHOOK_NOTIFY__INTAKE_URL", intake.url(""))
+        WebhookNotifier("ops", data={"run": "{{ run_id }}"})(contexts.task_context(load, state="failed"))
+        [handed] = intake.requests
+    verify_with_standardwebhooks(handed.body, handed.header_map, SECRET)
+    event = event_from_json(handed.body)
+    assert (handed.path, event.topic) == ("/webhook-notify/v1/webhooks/ops/events", topics.FAILED)
+    assert event.data["Custom"] == {"run": "scheduled__2026-01-02T00:00:00+00:00"}
+    assert server.requests == []
+    assert f"webhook ops: job.execution.failed {event.id} is delivery d-1" in log.whole()
+
+
+def test_an_event_is_handed_over_though_the_budget_is_spent(
+    server: RecordingServer, load: BashOperator, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "PROCESS_BUDGET", Budget(seconds=0.0))
+    with RecordingServer(TAKEN) as intake:
+        monkeypatch.setenv("AIRFLOW__WEBHOOK_NOTIFY__INTAKE_URL", intake.url(""))
+        WebhookNotifier("ops")(contexts.task_context(load, state="failed"))
+        assert len(intake.requests) == 1
+    assert log.warnings() == []
+
+
+def test_an_intake_that_fails_is_said_in_the_line_of_the_direct_delivery(
+    server: RecordingServer, load: BashOperator, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RecordingServer(503) as intake:
+        monkeypatch.setenv("AIRFLOW__WEBHOOK_NOTIFY__INTAKE_URL", intake.url(""))
+        WebhookNotifier("ops")(contexts.task_context(load, state="failed"))
+        [line] = log.warnings()
+    assert topics_of(server) == [topics.FAILED]
+    assert line.endswith(
+        f" was delivered directly to {server.url('')}, since the intake at {intake.url('')} answered 503"
+    )
+
+
+def test_with_the_budget_spent_and_no_intake_nothing_is_tried(
+    server: RecordingServer, load: BashOperator, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "PROCESS_BUDGET", Budget(seconds=0.0))
+    for number in (1, 2):
+        WebhookNotifier("ops")(contexts.task_context(load, state="failed", try_number=number))
+    first, second = log.warnings()
+    assert (
+        "was not sent: the intake at http://127.0.0.1:1 can't be reached (ConnectError), and the webhooks of" in first
+    )
+    assert second == "webhook ops: job.execution.failed was not sent: the webhooks of this process have used their 0 s"
+    assert server.requests == []
 
 
 def test_it_stands_in_a_list_beside_other_callbacks_and_as_an_argument_of_a_decorator(server: RecordingServer) -> None:
