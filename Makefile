@@ -47,6 +47,10 @@ lint: $(VENV)/.installed  ## Check style, formatting, types and who imports whom
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
+.PHONY: bench
+bench: $(VENV)/.installed  ## Measure the relay and write docs/benchmarks.md, in about ten minutes
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" AIRFLOW_HOME="$$(mktemp -d)" python -m tests.bench
+
 .PHONY: format
 format: $(VENV)/.installed  ## Format the code and mend what ruff can mend
 	$(VENV)/bin/ruff check --fix-only .

@@ -29,7 +29,7 @@ from airflow_webhook_notify.relay_settings import RelaySettings
 log = logging.getLogger(__name__)
 
 #: Results that come within so many seconds are written down together.
-GATHER = 0.05
+GATHER = 0.02
 #: The most deliveries that one claim takes, and that a relay holds.
 BATCH, HELD = 200, 600
 #: How long it waits before it asks a database again that could not be used, in seconds: at first and at most.

@@ -60,19 +60,21 @@ def test_nothing_is_lost_however_often_a_relay_is_killed(scene: Scene, tmp_path:
         made = scene.box.enqueue(DELIVERIES)
         with RelayProcesses(scene.url, server.url(), tmp_path / "relays.log") as relays:
             for _ in range(KILLS):
+                begun = len(server.requests)
                 pid = relays.start()
-                threading.Event().wait(chance.uniform(0.03, 0.4))
+                server.wait_for(begun + 1)
+                threading.Event().wait(chance.uniform(0, 0.2))
                 os.kill(pid, signal.SIGKILL)
                 kills.append(len(server.requests))
             relays.start()
             scene.box.wait_for_all(patience=60)
         arrived = [request.header("webhook-id") or "" for request in server.requests]
 
-    assert kills[0] < kills[-1] < DELIVERIES, "every kill hits a relay that has something to do"
+    assert kills[-1] < DELIVERIES, "every kill hits a relay that has something to do"
     assert set(arrived) == {delivery.event.id for delivery in made}
     unexplained = [pair for pair in repeats(arrived) if not any(between(pair, kill) for kill in kills)]
     assert unexplained == []
-    print(f"{KILLS} kills, {DELIVERIES} deliveries, {len(arrived) - DELIVERIES} arrived twice")
+    print(f"{KILLS} kills within {kills[-1]} of {DELIVERIES} deliveries, {len(arrived) - DELIVERIES} arrived twice")
 
 
 def repeats(arrived: Sequence[str]) -> Iterator[tuple[int, int]]:
