@@ -21,6 +21,8 @@ from typing_extensions import Self
 
 #: How long anything here waits for what a test expects, in seconds: reached only where a test fails.
 PATIENCE = 10.0
+_HandlerClass = type[BaseHTTPRequestHandler]
+_Tls = ssl.SSLContext | None
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,13 @@ class _Listener(ThreadingHTTPServer):
     block_on_close = True
     request_queue_size = 128
 
-    def __init__(self, host: str, handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None) -> None:
+    def __init__(self, host: str, port: int, handler: _HandlerClass, tls: _Tls) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.stopping = threading.Event()
         self.open: set[socket.socket] = set()
         self.accepted = 0
         self._lock = threading.Lock()
-        super().__init__((host, 0), handler)
+        super().__init__((host, port), handler)
         if tls is not None:
             # The handshake belongs to the connection's thread: a client that stalls must not stop accepting.
             self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
@@ -115,12 +117,11 @@ class _Listener(ThreadingHTTPServer):
 class _Server:
     """What the servers below have in common: a thread that listens from `with` on until it ends."""
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler], *, host: str, tls: ssl.SSLContext | None = None) -> None:
-        self._listener = _Listener(host, handler, tls)
+    def __init__(self, handler: _HandlerClass, *, host: str, port: int = 0, tls: _Tls = None) -> None:
+        self._listener = _Listener(host, port, handler, tls)
         self._scheme = "https" if tls else "http"
-        self._thread = threading.Thread(
-            target=self._listener.serve_forever, kwargs={"poll_interval": 0.01}, name="server"
-        )
+        serve, settings = self._listener.serve_forever, {"poll_interval": 0.01}
+        self._thread = threading.Thread(target=serve, kwargs=settings, name="server")
         self.host = host
         self.port = self._listener.server_port
 
@@ -156,15 +157,15 @@ class RecordingServer(_Server):
     """Records every request, and answers as told.
 
     :param answers: given in turn, the last one again and again; a bare int is a status; none given means 200
-    :param host: the address to listen on, such as `127.0.0.1` or `::1`
+    :param host: the address to listen on, such as `127.0.0.1` or `::1`, at `port`; 0 for one that is free
     :param tls: a server's context, to speak HTTPS
     """
 
-    def __init__(self, *answers: Answer | int, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *answers: Answer | int, host: str = "127.0.0.1", port: int = 0, tls: _Tls = None) -> None:
         self._answers = [Answer(answer) if isinstance(answer, int) else answer for answer in answers]
         self._arrived = threading.Condition()
         self._requests: list[Request] = []
-        super().__init__(type("Handler", (_RecordingHandler,), {"owner": self}), host=host, tls=tls)
+        super().__init__(type("Handler", (_RecordingHandler,), {"owner": self}), host=host, port=port, tls=tls)
 
     def answer_with(self, *answers: Answer | int) -> None:
         """Answer so from now on, as if given at the start."""

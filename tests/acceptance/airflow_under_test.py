@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,8 @@ T = TypeVar("T")
 #: What the scheduler, the dag-processor and the API server are called by `/monitor/health`.
 HEALTH_NAMES = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 RUN_ENDED = ("success", "failed")
+#: Seconds that a component gets to end by itself. A triggerer would take all of any longer time.
+PATIENCE = {"triggerer": 1.0}
 
 
 class AirflowTestError(AssertionError):
@@ -78,6 +81,11 @@ class AirflowUnderTest:
         """Where the API server listens."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL of its metadata database."""
+        return self.database or f"sqlite:///{self.home / 'airflow.db'}"
+
     def start(self, *, timeout: float = 120) -> AirflowUnderTest:
         """Make the database, start all components and return once each is healthy.
 
@@ -104,8 +112,11 @@ class AirflowUnderTest:
         """The names of its components, as the `airflow` command has them."""
         return ("api-server", "scheduler", "dag-processor", *(["triggerer"] if self.triggerer else []))
 
-    def start_component(self, component: str) -> Process:
-        """Start one component."""
+    def start_component(self, component: str, *, options: Mapping[str, str] | None = None) -> Process:
+        """Start one component.
+
+        :param options: for it alone, over those of this Airflow
+        """
         arguments = {
             "api-server": ["--port", str(self.port), "--host", "127.0.0.1", "--workers", "1"],
             # Test code reads task logs from disk; a log server would take a port that others want.
@@ -113,37 +124,47 @@ class AirflowUnderTest:
             "triggerer": ["--skip-serve-logs"],
         }.get(component, [])
         command = [sys.executable, "-m", "airflow", component, *arguments]
-        process = Process.start(component, command, log=self.home / f"{component}.log", env=self.env)
+        env = {**self.env, **_settings(options or {})}
+        process = Process.start(component, command, log=self.home / f"{component}.log", env=env)
         self.processes[component] = process
         return process
 
     def stop_component(self, component: str) -> None:
         """End one component and all that it started."""
-        self.processes.pop(component).stop()
+        self.processes.pop(component).stop(patience=PATIENCE.get(component, 10.0))
+
+    def kill_component(self, component: str) -> None:
+        """End one component and all that it started as `kill -9` does."""
+        self.processes.pop(component).stop(how=signal.SIGKILL)
+
+    def restart_api_server(self, *, options: Mapping[str, str] | None = None) -> None:
+        """Start the API server, after ending it where it runs, and return once it answers.
+
+        :param options: for it alone, over those of this Airflow
+        """
+        if "api-server" in self.processes:
+            self.stop_component("api-server")
+        self.start_component("api-server", options=options)
+        self.wait_until("the API server answers", self._is_healthy, timeout=60)
 
     @property
     def env(self) -> dict[str, str]:
         """The environment of its processes: nothing of the caller's Airflow is in it."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
-        options = {**self._default_options(), **self.options}
-        settings = {
-            "AIRFLOW__{}__{}".format(*(part.upper() for part in name.split(".", 1))): value
-            for name, value in options.items()
-        }
         path = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)])
         return {
             **inherited,
             "AIRFLOW_HOME": str(self.home),
             "PATH": path,
             "NO_PROXY": "127.0.0.1",
-            **settings,
+            **_settings({**self._default_options(), **self.options}),
             **self.environment,
         }
 
     def _default_options(self) -> dict[str, str]:
         return {
             "core.executor": "LocalExecutor",
-            "core.parallelism": "8",
+            "core.parallelism": "4",
             "core.dags_folder": str(self.dags),
             "core.load_examples": "False",
             "core.dags_are_paused_at_creation": "False",
@@ -157,7 +178,7 @@ class AirflowUnderTest:
             "api.port": str(self.port),
             "api.secret_key": self._jwt_secret,
             "api_auth.jwt_secret": self._jwt_secret,
-            "database.sql_alchemy_conn": self.database or f"sqlite:///{self.home / 'airflow.db'}",
+            "database.sql_alchemy_conn": self.database_url,
             "dag_processor.refresh_interval": "2",
             "dag_processor.min_file_process_interval": "2",
             "dag_processor.parsing_processes": "1",
@@ -322,6 +343,13 @@ class AirflowUnderTest:
                     raise AirflowTestError(f"{process.name} ended before {what}\n{self.tail()}")
             time.sleep(0.1)
         raise AirflowTestError(f"not within {timeout:g} s: {what}\n{self.tail()}")
+
+
+def _settings(options: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "AIRFLOW__{}__{}".format(*(part.upper() for part in name.split(".", 1))): value
+        for name, value in options.items()
+    }
 
 
 @contextlib.contextmanager

@@ -285,6 +285,15 @@ def test_each_event_has_one_id_of_its_own(runs: Runs, every_kind: dict[Happening
     assert {uuid.UUID(one).version for of_one in ids.values() for one in of_one} == {5}
 
 
+def test_a_deferred_task_that_resumes_is_not_told_of_as_started_again(
+    runs: Runs, every_kind: dict[Happening, dict[str, Any]]
+) -> None:
+    # Airflow calls the callback again, with an event that the outbox has already.
+    assert runs.airflow.task_log("every_kind", RUN_ID, "waits").count(f"{STARTED} ") == 2
+    started = Happening("every_kind.waits", -1, 1, STARTED, "running")
+    assert [Happening.of(payload_of(request)) for request in runs.requests("every_kind")].count(started) == 1
+
+
 def test_other_callbacks_in_the_same_list_run_too(runs: Runs, every_kind: dict[Happening, dict[str, Any]]) -> None:
     log = runs.airflow.task_log("every_kind", RUN_ID, "adds_data")
     assert log.count("another callback ran") == 2

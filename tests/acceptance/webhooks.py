@@ -11,8 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.acceptance.airflow_under_test import AirflowUnderTest
-from tests.processes import free_port
-from tests.servers import RawServer, RecordingServer, Request
+from tests.servers import RecordingServer, Request
 
 ORGANIZATION = "acceptance"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -21,30 +20,22 @@ SECRET_PATH = "path-that-only-the-endpoint-knows"
 #: With characters that a URL must quote.
 RUN_ID = "first:run+1"
 LOGICAL_DATE = "2026-01-02T03:04:05+00:00"
-UNHEARD = ("hangs", "closed", "not_there", "garbled")
-DAG_IDS = ("late", *(f"unheard_{name}" for name in UNHEARD), "every_kind", "calm", "choosy")
+DAG_IDS = ("late", "every_kind", "calm", "choosy")
 
 
-def make_webhooks(airflow: AirflowUnderTest, *, receiver: RecordingServer, silent: RawServer) -> None:
-    """Make every webhook that the DAGs name, save the one that is not there."""
-    endpoints = {
-        "hangs": silent.url(f"/{SECRET_PATH}"),
-        "closed": f"http://127.0.0.1:{free_port()}/{SECRET_PATH}",
-        "garbled": f"http://user:password@/{SECRET_PATH}",
-    }
+def make_webhooks(airflow: AirflowUnderTest, receiver: RecordingServer) -> None:
+    """Make every webhook that these DAGs name."""
     airflow.cli(
         *("connections", "add", "ops", "--conn-type", "webhook", "--conn-password", SECRET),
         *("--conn-host", receiver.url(f"/ops/{SECRET_PATH}"), "--conn-extra", '{"allow_http": true}'),
     )
-    for conn_id, endpoint in endpoints.items():
-        _add(airflow, conn_id, endpoint, allow_http=True)
-    failures = ["job.execution.failed"]
-    _add(airflow, "ops_failures", receiver.url("/ops_failures"), allow_http=True, topics=failures)
+    add_webhook(airflow, "ops_failures", receiver.url("/ops_failures"), topics=["job.execution.failed"])
 
 
-def _add(airflow: AirflowUnderTest, conn_id: str, endpoint: str, **extra: object) -> None:
-    fields = {"conn_type": "webhook", "host": endpoint, "password": SECRET, "extra": json.dumps(extra)}
-    airflow.add_connection(conn_id, **fields)
+def add_webhook(airflow: AirflowUnderTest, conn_id: str, endpoint: str, **extra: object) -> None:
+    """Make a webhook as the connection page of the UI does."""
+    fields = {"conn_type": "webhook", "host": endpoint, "password": SECRET}
+    airflow.add_connection(conn_id, **fields, extra=json.dumps({"allow_http": True, **extra}))
 
 
 def start_runs(airflow: AirflowUnderTest) -> None:
