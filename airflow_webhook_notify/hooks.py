@@ -156,10 +156,17 @@ class WebhookHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Ping the webhook, for the Test button of Airflow's connection page."""
+        # Here, not above: a task never tests a webhook.
+        from airflow_webhook_notify import pings
+
         try:
-            attempt = self.ping().attempt
+            webhook = pings.as_stored(self.webhook)
+            ping = WebhookHook(webhook.id, webhook=webhook).ping()
         except WebhookError as error:
             return False, str(error)
+        if webhook is not self.webhook:
+            pings.log_or_warn(webhook.id, ping.event, ping.attempt)
+        attempt = ping.attempt
         if attempt.succeeded:
             return True, f"{self.webhook.origin} answered the ping with {attempt.status}"
         return False, f"{self.webhook.origin}: {attempt.error}"

@@ -19,8 +19,12 @@ from airflow_webhook_notify.exceptions import WebhookError
 Command = Callable[[Namespace], None]
 
 # What a command line may hold that anyone who reads the audit log may see; all other values are masked.
-_SHOWN = {"conn_id", "topic", "dag", "tag", "level", "timeout", "allow_http", "overlap", "output", "ping", "verbose"}
-_NOT_OPTIONS = {"subcommand", "func", "group", "command", "conn_id"}
+_SHOWN = {
+    *("conn_id", "topic", "dag", "tag", "level", "timeout", "allow_http", "overlap", "output", "ping", "verbose"),
+    *("webhook", "since", "dead_letters", "older_than", "dry_run", "yes", "reason"),
+}
+_POSITIONAL = ("conn_id", "delivery_ids")
+_NOT_OPTIONS = {"subcommand", "func", "group", "command", *_POSITIONAL}
 
 
 def command(function: Command) -> Command:
@@ -30,10 +34,35 @@ def command(function: Command) -> Command:
     def run(args: Namespace) -> None:
         from airflow.utils.cli import suppress_logs_and_warning
         from airflow.utils.providers_configuration_loader import providers_configuration_loaded
+
+        suppress_logs_and_warning(providers_configuration_loaded(function))(args)
+
+    return _explained(run)
+
+
+def component(function: Command) -> Command:
+    """Make a command that runs until it is stopped: it logs as Airflow's components do, its credentials masked."""
+
+    @functools.wraps(function)
+    def run(args: Namespace) -> None:
+        from airflow.sdk._shared.secrets_masker import SecretsMasker
+        from airflow.utils.providers_configuration_loader import providers_configuration_loaded
+
+        SecretsMasker.enable_log_masking()
+        providers_configuration_loaded(_acting(function))(args)
+
+    return _explained(run)
+
+
+def _explained(function: Command) -> Command:
+    """End a command that fails with one line on standard error."""
+
+    @functools.wraps(function)
+    def run(args: Namespace) -> None:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            suppress_logs_and_warning(providers_configuration_loaded(function))(args)
+            function(args)
         except WebhookError as error:
             # The layers below can't know under which name this Airflow has our commands.
             terminal.fail(str(error).replace(f"airflow {GROUP_NAMES[0]} ", f"airflow {args.group} "))
@@ -51,7 +80,10 @@ def command(function: Command) -> Command:
 
 def recorded(function: Command) -> Command:
     """Make a command that Airflow's audit log tells of, as it does of its own commands that change something."""
+    return command(_acting(function))
 
+
+def _acting(function: Command) -> Command:
     @functools.wraps(function)
     def run(args: Namespace) -> None:
         from airflow.utils.cli import action_cli
@@ -59,7 +91,7 @@ def recorded(function: Command) -> Command:
         with _command_line_of(args):
             action_cli(check_db=False)(function)(args)  # type: ignore[no-untyped-call]
 
-    return command(run)
+    return run
 
 
 @contextmanager
@@ -79,8 +111,9 @@ def _command_line_of(args: Namespace) -> Iterator[None]:
 def audit_line(args: Namespace) -> list[str]:
     """Return the command line, rebuilt from its parsed arguments, with what may not be shown masked."""
     line = ["airflow", args.group, args.command]
-    if getattr(args, "conn_id", None):
-        line.append(args.conn_id)
+    for name in _POSITIONAL:
+        value = getattr(args, name, None) or []
+        line += value if isinstance(value, list) else [value]
     for name, value in sorted(vars(args).items()):
         if name not in _NOT_OPTIONS and value not in (None, False, "", []):
             line += _option(name, value)

@@ -16,6 +16,7 @@ from typing import Any
 from airflow.cli.cli_config import (
     ARG_OUTPUT,
     ARG_VERBOSE,
+    ARG_YES,
     ActionCommand,
     Arg,
     GroupCommand,
@@ -23,9 +24,9 @@ from airflow.cli.cli_config import (
     lazy_load_command,
 )
 
-from airflow_webhook_notify.cli.durations import parse_duration
-from airflow_webhook_notify.models import Level
-from airflow_webhook_notify.topics import JOB_TOPICS
+from airflow_webhook_notify.cli.durations import parse_age, parse_duration, parse_moment
+from airflow_webhook_notify.models import DeliveryState, Level
+from airflow_webhook_notify.topics import JOB_TOPICS, OVERDUE, PING
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,13 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _id(text: str) -> str:
+    # A byte that is no UTF-8 comes as half a character, which no database takes.
+    if not text or not text.isprintable():
+        raise ArgumentTypeError(f"{text!r} is no id")
+    return text
 
 
 def _seconds(text: str) -> float:
@@ -203,6 +211,61 @@ DOCTOR_ARGS = (
 )
 
 
+_WEBHOOK = _arg("--webhook", type=_id, metavar="CONN_ID", help="Only of this webhook.")
+_MOMENT = "How long ago, such as 15m, 24h or 7d, or a date, such as 2026-05-27T14:50:51Z."
+DELIVERIES_ARGS = (
+    _WEBHOOK,
+    _arg("--state", choices=[state.value for state in DeliveryState], help="Only in this state."),
+    _arg("--topic", choices=[*JOB_TOPICS, OVERDUE, PING], help="Only of this topic."),
+    _arg("--dag", type=_id, metavar="DAG_ID", help="Only about this DAG and its tasks."),
+    _arg("--run", type=_id, metavar="RUN_ID", help="Only about this run."),
+    _arg("--since", type=parse_moment, metavar="WHEN", help=f"Only what was taken in since then. {_MOMENT}"),
+    _arg("--until", type=parse_moment, metavar="WHEN", help="Only what was taken in before then."),
+    _arg("--limit", type=_whole(1, 1000), default="50", metavar="N", help="How many to list. Default: 50."),
+    _arg("--cursor", type=_id, metavar="CURSOR", help="Go on where another list ended, which names it."),
+    ARG_OUTPUT,
+    ARG_VERBOSE,
+)
+DELIVERY_ARGS = (
+    _arg("delivery_id", metavar="ID", help="The delivery's id, as `deliveries` lists it."),
+    ARG_OUTPUT,
+    ARG_VERBOSE,
+)
+REDELIVER_ARGS = (
+    _arg("delivery_ids", metavar="ID", nargs="*", help="Deliveries to send again, whatever state they are in."),
+    _arg("--dead-letters", action="store_true", help="Send all dead letters again that --since and --webhook name."),
+    _arg("--since", type=parse_moment, metavar="WHEN", help=f"Dead letters that were taken in since then. {_MOMENT}"),
+    _WEBHOOK,
+    ARG_YES,
+    ARG_OUTPUT,
+    ARG_VERBOSE,
+)
+PAUSE_ARGS = (
+    CONN_ID,
+    _arg(
+        "--reason",
+        type=_id,
+        default="by hand",
+        metavar="TEXT",
+        help="Shown wherever the webhook is shown as paused.",
+    ),
+    ARG_OUTPUT,
+    ARG_VERBOSE,
+)
+CLEAN_ARGS = (
+    _arg(
+        "--older-than",
+        type=parse_age,
+        metavar="DURATION",
+        help="Delete what was taken in longer ago than this, such as 30d. Default: [webhook_notify] retention.",
+    ),
+    _arg("--dry-run", action="store_true", help="Say how many there are, and delete nothing."),
+    ARG_YES,
+    ARG_OUTPUT,
+    ARG_VERBOSE,
+)
+
+
 def _build_group(name: str) -> GroupCommand:
     return GroupCommand(
         name=name,
@@ -215,6 +278,13 @@ def _build_group(name: str) -> GroupCommand:
             _command(name, "show", "Show one webhook, without its secrets", (CONN_ID, ARG_OUTPUT, ARG_VERBOSE)),
             _command(name, "ping", "Send a ping; succeeds on a 2xx answer", (CONN_ID, ARG_OUTPUT, ARG_VERBOSE)),
             _command(name, "rotate-secret", "Give a webhook a new signing secret", ROTATE_ARGS),
+            _command(name, "deliveries", "List deliveries, newest first", DELIVERIES_ARGS),
+            _command(name, "delivery", "Show one delivery, its payload and its attempts", DELIVERY_ARGS),
+            _command(name, "redeliver", "Send deliveries again", REDELIVER_ARGS),
+            _command(name, "pause", "Let a webhook's deliveries wait", PAUSE_ARGS),
+            _command(name, "resume", "Let the deliveries of a paused webhook go", (CONN_ID, ARG_OUTPUT, ARG_VERBOSE)),
+            _command(name, "clean", "Delete old deliveries from the log", CLEAN_ARGS),
+            _command(name, "relay", "Run a relay, which sends the deliveries, until it is stopped", (ARG_VERBOSE,)),
             _command(name, "listen", "Receive, verify and print webhooks on this machine", LISTEN_ARGS),
             _command(name, "doctor", "Check this installation and a webhook, and say what to mend", DOCTOR_ARGS),
         ],
@@ -227,6 +297,13 @@ _FUNCTIONS = {
     "show": "webhooks.webhooks_show",
     "ping": "webhooks.webhooks_ping",
     "rotate-secret": "webhooks.webhooks_rotate_secret",
+    "deliveries": "deliveries.webhooks_deliveries",
+    "delivery": "deliveries.webhooks_delivery",
+    "redeliver": "upkeep.webhooks_redeliver",
+    "pause": "upkeep.webhooks_pause",
+    "resume": "upkeep.webhooks_resume",
+    "clean": "upkeep.webhooks_clean",
+    "relay": "relay.webhooks_relay",
     "listen": "listen.webhooks_listen",
     "doctor": "doctor.webhooks_doctor",
 }

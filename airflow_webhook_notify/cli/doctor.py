@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from airflow_webhook_notify.cli import terminal
 from airflow_webhook_notify.cli.checks import Check, State, check_installation
 from airflow_webhook_notify.cli.command import recorded
+from airflow_webhook_notify.cli.outbox_checks import check_outbox
 from airflow_webhook_notify.cli.webhooks import describe_failure, find_webhook
 from airflow_webhook_notify.exceptions import ConfigurationError
+from airflow_webhook_notify.outbox.store import Outbox
+from airflow_webhook_notify.pings import log_ping
 
 
 @recorded
@@ -30,7 +33,9 @@ def webhooks_doctor(args: Namespace) -> None:
 
 
 def _run(args: Namespace) -> Iterator[Check]:
+    now = int(time.time() * 1000)
     yield from check_installation(args.group)
+    yield from check_outbox(Outbox(), group=args.group, now=now)
     if args.conn_id is None:
         return
     try:
@@ -41,7 +46,7 @@ def _run(args: Namespace) -> Iterator[Check]:
     # Here, not above: `requests` is only for those who name a webhook.
     from airflow_webhook_notify.cli.webhook_checks import check_webhook
 
-    checks = list(check_webhook(listed, now=int(time.time() * 1000)))
+    checks = list(check_webhook(listed, now=now))
     yield from checks
     if args.ping and not any(check.state is State.MEND for check in checks):
         yield _check_ping(args)
@@ -50,7 +55,10 @@ def _run(args: Namespace) -> Iterator[Check]:
 def _check_ping(args: Namespace) -> Check:
     from airflow_webhook_notify.hooks import WebhookHook
 
-    attempt = WebhookHook(args.conn_id).ping().attempt
+    ping = WebhookHook(args.conn_id).ping()
+    attempt = ping.attempt
+    # Where that can't be, the check of the outbox has said so.
+    log_ping(args.conn_id, ping.event, attempt)
     if attempt.succeeded:
         return Check("ping", State.OK, f"answered {attempt.status} in {attempt.duration:.3f} s")
     return Check("ping", State.MEND, describe_failure(attempt, group=args.group, conn_id=args.conn_id))

@@ -158,13 +158,7 @@ def _shown_headers(received: Received) -> Iterator[tuple[str, str]]:
 
 
 def _print_for_people(received: Received) -> None:
-    from rich.console import Console
-
-    # A line is never broken, so it can be copied.
-    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-    with console.capture() as captured:
-        console.print(_text_of(received))
-    terminal.write_styled(captured.get().rstrip("\n") + "\n")
+    terminal.write_text(_text_of(received))
 
 
 def _text_of(received: Received) -> Text:
@@ -183,10 +177,8 @@ def _text_of(received: Received) -> Text:
 
 
 def _body_of(received: Received, payload: object | None) -> Text:
-    from rich.syntax import Syntax
     from rich.text import Text
 
     if payload is None:
         return Text(terminal.printable(received.body.decode("utf-8", "replace")))
-    pretty = json.dumps(payload, indent=2, ensure_ascii=False)
-    return Syntax("", "json", theme="ansi_dark").highlight(terminal.printable(pretty))
+    return terminal.json_text(payload)

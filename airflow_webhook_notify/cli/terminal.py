@@ -6,9 +6,14 @@ standard output and everything else to standard error.
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn, TextIO
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 Row = Mapping[str, object]
 
@@ -42,6 +47,24 @@ def write_styled(text: str) -> None:
     _write(sys.stdout, text)
 
 
+def write_text(text: Text) -> None:
+    """Write a text in our own styles whose characters are printable; its lines are never broken, so can be copied."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(text)
+    write_styled(captured.get().rstrip("\n") + "\n")
+
+
+def json_text(value: object) -> Text:
+    """Return a JSON value as a person reads it, made printable."""
+    from rich.syntax import Syntax
+
+    pretty = json.dumps(value, indent=2, ensure_ascii=False)
+    return Syntax("", "json", theme="ansi_dark").highlight(printable(pretty))
+
+
 def hint(text: str) -> None:
     """Write the text, made printable, on standard error."""
     _write(sys.stderr, printable(text))
@@ -56,12 +79,51 @@ def fail(text: str) -> NoReturn:
     raise SystemExit(1)
 
 
-def write_rows(rows: Sequence[Row], output: str) -> None:
-    """Write rows of the same keys as `--output` asks: table, json, yaml or plain."""
+def confirm(question: str) -> None:
+    """Return where the person at the terminal agrees; the question goes to standard error.
+
+    :raises SystemExit: with status 1, where not
+    """
+    sys.stderr.write(f"{printable(question)} [y/N] ")
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        hint("")
+        fail("standard input ended before an answer; --yes goes on without one")
+    if line.strip().lower() not in ("y", "yes"):
+        fail("cancelled; nothing was changed")
+
+
+def answer(text: str, record: Row, output: str) -> None:
+    """Write what was done: a sentence for a person, else a list of one."""
+    if output == "table":
+        say(text)
+    else:
+        write_rows([record], output)
+
+
+@contextmanager
+def progress(text: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how far something long is, where standard error is a terminal; give what adds to it."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(text, total=total)
+        yield lambda done: bar.advance(task, done)
+
+
+def write_rows(rows: Sequence[Row], output: str, *, whole: Sequence[str] = ()) -> None:
+    """Write rows of the same keys as `--output` asks: table, json, yaml or plain.
+
+    :param whole: columns that are to be copied, so their cells are never broken
+    """
     if output in ("json", "yaml"):
         _write_data(rows, output)
     elif rows:
-        _write_table([list(rows[0]), *([one_line(value) for value in row.values()] for row in rows)], output)
+        lines = [list(rows[0]), *([one_line(value) for value in row.values()] for row in rows)]
+        _write_table(lines, output, whole=whole)
     else:
         say("No data found")
 
@@ -86,7 +148,7 @@ def _write_data(rows: Sequence[Row], output: str) -> None:
         console.print_as_yaml(data)
 
 
-def _write_table(lines: Sequence[Sequence[str]], output: str) -> None:
+def _write_table(lines: Sequence[Sequence[str]], output: str, *, whole: Sequence[str] = ()) -> None:
     if output == "plain":
         _write_columns(lines)
         return
@@ -95,7 +157,7 @@ def _write_table(lines: Sequence[Sequence[str]], output: str) -> None:
 
     table = SimpleTable(show_header=True)  # type: ignore[no-untyped-call]
     for name in lines[0]:
-        table.add_column(name)
+        table.add_column(name, no_wrap=name in whole)
     for line in lines[1:]:
         # Text, since a str here is read as markup.
         table.add_row(*(Text(cell) for cell in line))

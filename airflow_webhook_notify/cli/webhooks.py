@@ -12,8 +12,11 @@ from airflow_webhook_notify import connection, signing
 from airflow_webhook_notify.cli import inputs, terminal
 from airflow_webhook_notify.cli.command import command, recorded
 from airflow_webhook_notify.cli.durations import show_moment
+from airflow_webhook_notify.cli.states import describe_outbox, describe_status, read_states
 from airflow_webhook_notify.connection_form import AUTHORIZATION, SIGNING_SECRET
 from airflow_webhook_notify.models import Attempt, Level, SigningSecret, Webhook
+from airflow_webhook_notify.outbox.records import WebhookStatus
+from airflow_webhook_notify.pings import log_ping
 from airflow_webhook_notify.topics import JOB_TOPICS
 
 _ADVICE = {
@@ -89,10 +92,12 @@ def _next_steps(webhook: Webhook, group: str) -> list[str]:
 @command
 def webhooks_list(args: Namespace) -> None:
     """List the webhooks of the metadata database and the environment."""
-    terminal.write_rows([_summary(listed) for listed in connection.list_webhooks()], args.output)
+    listed = connection.list_webhooks()
+    known = read_states()
+    terminal.write_rows([_summary(each, known.of(each.id)) for each in listed], args.output)
 
 
-def _summary(listed: connection.ListedWebhook) -> dict[str, object]:
+def _summary(listed: connection.ListedWebhook, status: WebhookStatus) -> dict[str, object]:
     webhook = listed.webhook
     return {
         "conn_id": listed.id,
@@ -102,7 +107,7 @@ def _summary(listed: connection.ListedWebhook) -> dict[str, object]:
         "dags": webhook and list(webhook.dags),
         "tags": webhook and list(webhook.tags),
         "source": listed.source,
-        "state": listed.problem or "ok",
+        "state": listed.problem or describe_status(status),
     }
 
 
@@ -110,10 +115,12 @@ def _summary(listed: connection.ListedWebhook) -> dict[str, object]:
 def webhooks_show(args: Namespace) -> None:
     """Show one webhook."""
     listed = find_webhook(args.conn_id)
-    record = _summary(listed)
+    known = read_states(with_counts=True)
+    record = _summary(listed, known.of(listed.id))
     if listed.webhook:
         record = {**record, **_details(listed.webhook, now=int(time.time() * 1000))}
-    terminal.write_record({**record, "encrypted": listed.encrypted}, args.output)
+    outbox = describe_outbox(known, listed.id)
+    terminal.write_record({**record, "encrypted": listed.encrypted, **outbox}, args.output)
 
 
 def find_webhook(conn_id: str) -> connection.ListedWebhook:
@@ -152,6 +159,8 @@ def webhooks_ping(args: Namespace) -> None:
 
     ping = WebhookHook(args.conn_id).ping()
     attempt = ping.attempt
+    if problem := log_ping(args.conn_id, ping.event, attempt):
+        terminal.hint(f"The ping is not in the delivery log: {problem}")
     record = {
         "topic": ping.event.topic,
         "event_id": ping.event.id,

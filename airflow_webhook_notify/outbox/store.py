@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.engine import Connection, Engine
 
 from airflow_webhook_notify.models import Attempt, Delivery, DeliveryState
-from airflow_webhook_notify.outbox import claims, listing, redelivery, tables, webhook_rows
+from airflow_webhook_notify.outbox import claims, listing, pulse, redelivery, tables, webhook_rows
 from airflow_webhook_notify.outbox.inserts import insert_new
 from airflow_webhook_notify.outbox.records import (
     Backlog,
@@ -150,6 +150,16 @@ class Outbox:
             if capacity is not None:
                 waiting = [each for each in waiting if capacity(each.webhook_id) > 0]
             return claims.next_due(connection, waiting, now=now, rate=resume_rate)
+
+    def leased(self, *, now: int) -> int:
+        """Return how many deliveries relays hold at `now`: some, and a relay is at work."""
+        with reading(self.engine) as connection:
+            return pulse.leased(connection, now=now)
+
+    def clock(self) -> int:
+        """Return what time the database has."""
+        with reading(self.engine) as connection:
+            return pulse.clock(connection)
 
     def backlog(self) -> tuple[Backlog, ...]:
         """Return what waits, by webhook: cheap however much it is (for metrics)."""

@@ -93,6 +93,35 @@ def test_listen_ends_at_ctrl_c_without_a_traceback(home: AirflowUnderTest) -> No
     assert errors.count("\n") == 1
 
 
+def test_a_relay_of_its_own_delivers_and_stops_cleanly(home: AirflowUnderTest) -> None:
+    with RecordingServer(500, 200) as receiver:
+        home.cli("webhooks", "add", "relayed", "--endpoint", receiver.url(PATH), "--allow-http", "--secret", SECRET)
+        event_id = rows(home.cli("webhooks", "ping", "relayed", "-o", "json", check=False))[0]["event_id"]
+        (logged,) = rows(home.cli("webhooks", "deliveries", "--webhook", "relayed", "-o", "json"))
+        assert (logged["event_id"], logged["state"], logged["last_status"]) == (event_id, "cancelled", 500)
+        home.cli("webhooks", "redeliver", logged["id"])
+        with started(home, "webhooks", "relay", "--verbose") as relay:
+            assert [request.header("webhook-id") for request in receiver.wait_for(2, timeout=60)] == [event_id] * 2
+            relay.send_signal(signal.SIGTERM)
+            out, errors = relay.communicate(timeout=60)
+    said = out + errors
+    assert relay.returncode == 0, said
+    assert f"The relay runs as process {relay.pid}" in said
+    assert "The relay has stopped: what was in flight has ended, the rest is given back" in said
+    assert "Traceback" not in said
+    (delivered,) = rows(home.cli("webhooks", "delivery", logged["id"], "-o", "json"))
+    assert (delivered["state"], [each["status"] for each in delivered["attempts"]]) == ("delivered", [500, 200])
+    assert not [text for text in (SECRET, PATH.strip("/")) if text in said + json.dumps(delivered)]
+
+
+def test_a_relay_without_an_outbox_is_one_line(home: AirflowUnderTest, tmp_path: Path) -> None:
+    empty = AirflowUnderTest(tmp_path, home.dags)
+    ended = empty.cli("webhooks", "relay", check=False)
+    assert ended.returncode == 1
+    assert "Error: the outbox's tables are missing or too old; run `airflow db migrate`\n" in ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
 def test_a_failing_ping_in_full_detail_shows_no_credential(home: AirflowUnderTest) -> None:
     with RecordingServer(500) as receiver:
         added = home.cli(

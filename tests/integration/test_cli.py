@@ -6,6 +6,7 @@ import io
 import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from airflow_webhook_notify import connection
 from airflow_webhook_notify.models import Level
 from airflow_webhook_notify.signing import verify
 from tests.integration.cli import Run, make_run
+from tests.integration.deliveries import clear_outbox, hide_outbox
 from tests.servers import RecordingServer, Request
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -32,7 +34,10 @@ CREDENTIALS = (SECRET, AUTHORIZATION, PATH.strip("/"), API_KEY, PROXY_PASSWORD)
 @pytest.fixture(autouse=True)
 def _database(airflow_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AIRFLOW__WEBHOOK_NOTIFY__ALLOWED_NETWORKS", "127.0.0.0/8")
+    clear_outbox()
     yield
+    monkeypatch.undo()
+    clear_outbox()
     with create_session(scoped=False) as session:
         session.execute(delete(Connection).where(Connection.conn_type == "webhook"))
         session.execute(delete(Log))
@@ -230,6 +235,20 @@ def test_show_of_a_broken_webhook_says_what_to_mend(run: Run) -> None:
     assert shown.row["state"].startswith("Signing secret: ")
 
 
+@pytest.mark.parametrize("command", [["list"], ["show", "ops"]])
+def test_webhooks_are_shown_without_an_outbox_too(
+    run: Run, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("add", "ops", "--endpoint", "https://example.org/")
+    hide_outbox(monkeypatch, tmp_path)
+    shown = run(*command, "-o", "json")
+    assert (shown.code, shown.row["state"], shown.row.get("pending")) == (0, "ok", None)
+    assert shown.err == (
+        "Which webhooks are paused or failing is not known: the outbox's tables are missing or too old; "
+        "run `airflow db migrate`\n"
+    )
+
+
 @pytest.mark.parametrize("command", ["show", "ping", "rotate-secret"])
 def test_an_unknown_webhook_is_one_line_and_status_1(run: Run, command: str) -> None:
     ended = run(command, "nobody")
@@ -396,6 +415,12 @@ COMMANDS = (
     ["ping", "ops"],
     ["rotate-secret", "ops", "--secret", SECRET[:-4] + "AAAA"],
     ["doctor", "ops"],
+    ["deliveries", "--webhook", "ops"],
+    ["redeliver", "--dead-letters", "--since", "1d", "--yes"],
+    ["pause", "ops"],
+    ["show", "ops"],
+    ["resume", "ops"],
+    ["clean", "--dry-run"],
 )
 
 
@@ -415,6 +440,9 @@ def test_no_command_ever_shows_a_credential(
         words += [added.out, added.err]
         for command in COMMANDS:
             ended = run(*command, "-o", output, *verbose)
+            words += [ended.out, ended.err]
+        for row in run("deliveries", "-o", "json").rows:
+            ended = run("delivery", row["id"], "-o", output, *verbose)
             words += [ended.out, ended.err]
         assert len(receiver.requests) >= 2
     text = "".join([*words, caplog.text])

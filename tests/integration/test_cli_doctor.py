@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -19,8 +20,17 @@ from sqlalchemy import delete
 from sqlalchemy.exc import OperationalError
 
 from airflow_webhook_notify import connection
-from airflow_webhook_notify.cli import webhook_checks
+from airflow_webhook_notify.cli import outbox_checks, webhook_checks
+from airflow_webhook_notify.outbox.store import Outbox
 from tests.integration.cli import Result, Run, make_run
+from tests.integration.deliveries import (
+    attempt_all,
+    claim,
+    clear_outbox,
+    enqueue,
+    hide_outbox,
+    make_event,
+)
 from tests.servers import PATIENCE, ProxyServer, RawServer, RecordingServer, read_request
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -33,7 +43,10 @@ def _database(airflow_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
+    clear_outbox()
     yield
+    monkeypatch.undo()
+    clear_outbox()
     with create_session(scoped=False) as session:
         session.execute(delete(Connection).where(Connection.conn_type == "webhook"))
 
@@ -109,6 +122,110 @@ def test_an_unknown_webhook_is_to_be_mended(run: Run) -> None:
     assert ended.code == 1
     assert checks["connection"][0] == "mend"
     assert "'nobody'" in checks["connection"][1]
+
+
+# --- the outbox -----------------------------------------------------------------------------------------------
+
+
+def ago(seconds: float) -> int:
+    return int((time.time() - seconds) * 1000)
+
+
+def test_an_outbox_that_was_never_migrated_is_to_be_mended(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hide_outbox(monkeypatch, tmp_path)
+    ended, checks = examine(run)
+    assert ended.err == "Error: To mend: outbox\n"
+    assert checks["outbox"] == (
+        "mend",
+        "the outbox's tables are missing or too old; run `airflow db migrate`; callbacks deliver directly meanwhile",
+    )
+    assert "relay" not in checks
+
+
+def test_an_idle_outbox_is_sound(run: Run) -> None:
+    _, checks = examine(run)
+    assert checks["outbox"] == ("ok", "its tables are there")
+    assert checks["relay"] == ("ok", "nothing has waited for it for more than a minute")
+    assert checks["clock of the database"] == ("ok", "the same as ours")
+
+
+def test_what_has_been_due_for_more_than_a_minute_means_that_no_relay_is_at_work(run: Run) -> None:
+    enqueue(make_event(), now=ago(50))
+    assert examine(run)[1]["relay"][0] == "ok"
+    enqueue(make_event(1), now=ago(70))
+    ended, checks = examine(run)
+    assert ended.err == "Error: To mend: relay\n"
+    state, detail = checks["relay"]
+    assert state == "mend"
+    assert detail.startswith("none seems to be at work: a delivery has been due since 20")
+    assert "start `airflow webhooks relay`" in detail
+
+
+def test_a_relay_that_holds_deliveries_is_at_work_whatever_waits(run: Run) -> None:
+    enqueue(make_event(), now=ago(3600))
+    claim(ago(1))
+    enqueue(make_event(1), now=ago(3600))
+    assert examine(run)[1]["relay"] == ("ok", "at work on 1 deliveries")
+
+
+def test_a_delivery_that_succeeded_lately_is_proof_of_a_relay(run: Run) -> None:
+    enqueue(make_event(), now=ago(3600))
+    attempt_all(ago(30), 200)
+    enqueue(make_event(1), now=ago(3600))
+    state, detail = examine(run)[1]["relay"]
+    assert (state, detail[:29]) == ("ok", "the last delivery succeeded a")
+
+
+def test_a_relay_that_was_killed_is_not_at_work(run: Run) -> None:
+    enqueue(make_event(), now=ago(3600))
+    claim(ago(120))
+    assert examine(run)[1]["relay"][0] == "mend"
+
+
+def test_a_paused_webhook_is_a_warning_and_what_it_keeps_is_no_relays_fault(run: Run) -> None:
+    enqueue(make_event(), now=ago(3600))
+    Outbox().pause("ops", "the endpoint answered 410 Gone", now=ago(60))
+    ended, checks = examine(run)
+    assert ended.code == 0
+    assert checks["relay"][0] == "ok"
+    state, detail = checks["webhook ops"]
+    assert state == "warning"
+    assert detail.startswith("paused: the endpoint answered 410 Gone; its deliveries wait since 20")
+    assert detail.endswith("once that is mended, `airflow webhooks resume ops`")
+
+
+def test_a_redelivery_of_a_paused_webhook_has_to_be_sent(run: Run) -> None:
+    delivery_id = enqueue(make_event(), now=ago(3600))
+    Outbox().pause("ops", "410", now=ago(3600))
+    Outbox().redeliver([delivery_id], now=ago(120))
+    assert examine(run)[1]["relay"][0] == "mend"
+
+
+def test_a_failing_webhook_is_a_warning(run: Run) -> None:
+    enqueue(make_event(), now=ago(30))
+    attempt_all(ago(20), 500, error="answered 500")
+    ended, checks = examine(run)
+    assert ended.code == 0
+    state, detail = checks["webhook ops"]
+    assert (state, detail[:16]) == ("warning", "failing since 20")
+    assert "`airflow webhooks deliveries --webhook ops` shows the errors" in detail
+
+
+def test_the_doctors_ping_is_in_the_delivery_log(run: Run) -> None:
+    with RecordingServer() as receiver:
+        add(run, receiver.url(PATH), "--allow-http")
+        examine(run, "ops")
+    (row,) = run("deliveries", "-o", "json").rows
+    assert (row["topic"], row["state"]) == ("webhook.ping", "delivered")
+
+
+@pytest.mark.parametrize(
+    ("offset", "state"), [(0.0, "ok"), (4.9, "ok"), (-4.9, "ok"), (5.1, "warning"), (-5.1, "warning")]
+)
+def test_the_databases_clock_may_be_a_little_off(offset: float, state: str) -> None:
+    assert outbox_checks._check_clock(offset).state.value == state
 
 
 # --- a webhook ------------------------------------------------------------------------------------------------

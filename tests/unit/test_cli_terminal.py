@@ -102,3 +102,29 @@ def test_a_terminal_that_takes_ascii_only_gets_escapes(monkeypatch: pytest.Monke
     terminal.say("Größe")
     stream.seek(0)
     assert stream.read() == "Gr\\xf6\\xdfe\n"
+
+
+def test_progress_is_for_terminals_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal.progress("Deleting", 3) as advance:
+        advance(2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_sees_the_progress_on_standard_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with terminal.progress("Deleting", 4) as advance:
+        advance(4)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Deleting" in captured.err
+    assert "100%" in captured.err
+
+
+def test_an_answer_is_a_sentence_or_a_record(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.answer("Done.", {"deleted": 3}, "table")
+    assert capsys.readouterr().out == "Done.\n"
+    terminal.answer("Done.", {"deleted": 3}, "json")
+    assert json.loads(capsys.readouterr().out) == [{"deleted": 3}]
