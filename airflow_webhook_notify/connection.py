@@ -19,11 +19,13 @@ from airflow_webhook_notify import connection_form as form
 from airflow_webhook_notify.exceptions import ConfigurationError
 from airflow_webhook_notify.models import Webhook
 from airflow_webhook_notify.names import CONN_TYPE
-from airflow_webhook_notify.signing import check_secret
+from airflow_webhook_notify.signing import SECRET_PREFIX, check_secret
 
 _ENVIRONMENT_PREFIX = "AIRFLOW_CONN_"
 #: Shorter paths than this are common words; masking them would blacken logs and protect nothing.
 _SHORTEST_MASKED_PATH = 12
+#: Nor are shorter credentials; a signing secret that short is refused.
+_SHORTEST_MASKED = 8
 #: What the metadata database has room for.
 _LONGEST_ENDPOINT = 500
 
@@ -150,7 +152,10 @@ def _credentials_of(conn: StoredConnection) -> list[str]:
     extra = _extra_mapping(conn)
     found = [conn.password, conn.host, _path_of(conn.host or "")]
     found.extend([conn.extra] if extra is None else _credentials_in(extra))
-    return [text for text in found if text]
+    # Airflow's masker takes the first of its patterns that fits, so one that others begin with would leave their
+    # ends in the open: `whsec_` alone is not given to it, and what follows `whsec_` is, by itself.
+    found.extend(text.removeprefix(SECRET_PREFIX) for text in found[:] if text and text.startswith(SECRET_PREFIX))
+    return [text for text in found if text and len(text) >= _SHORTEST_MASKED]
 
 
 def _header_values(conn: StoredConnection) -> list[str]:
@@ -328,4 +333,4 @@ def rotate_secret(conn_id: str, new_secret: str, *, now: int, overlap: int) -> N
         extra[form.PREVIOUS_SECRETS.key] = kept
         conn.password = new_secret
         conn.extra = json.dumps(extra)
-    _mask([new_secret], headers=[])
+    _mask([new_secret, new_secret.removeprefix(SECRET_PREFIX)], headers=[])

@@ -29,7 +29,7 @@ os.environ.update(
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{HOME / 'airflow.db'}",
     AIRFLOW__LOGGING__BASE_LOG_FOLDER=str(HOME / "logs"),
     # The default is port 8080, where the Airflow of whoever runs the tests may listen.
-    AIRFLOW__WEBHOOK_NOTIFY__INTAKE_URL="http://127.0.0.1:1",
+    AIRFLOW__CORE__EXECUTION_API_SERVER_URL="http://127.0.0.1:1/execution/",
 )
 
 

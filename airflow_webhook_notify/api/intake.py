@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 
+from airflow_webhook_notify import metrics
 from airflow_webhook_notify.api.cached import Cached
 from airflow_webhook_notify.exceptions import (
     ConfigurationError,
@@ -71,6 +72,8 @@ class Intake:
         self._check(event, headers)
         now = int(self._now() * 1000)
         taken = self._outbox.enqueue(Delivery.of(event, webhook.id), now=now, manual=event.topic == PING)
+        if taken.created:
+            metrics.count(metrics.ACCEPTED, webhook=webhook.id)
         self._on_taken()
         return taken
 

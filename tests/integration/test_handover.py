@@ -36,7 +36,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def _no_intake_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AIRFLOW__WEBHOOK_NOTIFY__INTAKE_URL")
+    monkeypatch.delenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL")
 
 
 def point_at(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
