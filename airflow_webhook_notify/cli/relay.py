@@ -12,13 +12,14 @@ import signal
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 
 from airflow_webhook_notify import config
 from airflow_webhook_notify.cli.command import component
 from airflow_webhook_notify.outbox.store import Outbox
 from airflow_webhook_notify.relay import Relay
-from airflow_webhook_notify.relay_settings import RelaySettings
+from airflow_webhook_notify.relay_settings import ALONE, RelaySettings
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ def webhooks_relay(args: Namespace) -> None:  # noqa: ARG001 - every command has
     # Here, not above: `requests` is only for the commands that send.
     from airflow_webhook_notify.client import Client
 
-    settings, outbox, elsewhere = RelaySettings.read(), Outbox(), config.RELAY.read() == "internal"
+    settings = replace(RelaySettings.read(), poll=ALONE)
+    outbox, elsewhere = Outbox(), config.RELAY.read() == "internal"
     outbox.check()
     with Client(allowed_networks=config.ALLOWED_NETWORKS.read()) as client:
         relay = Relay(outbox, client, settings=settings)

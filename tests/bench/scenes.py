@@ -10,7 +10,7 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -22,7 +22,7 @@ from airflow_webhook_notify.models import Webhook
 from airflow_webhook_notify.outbox.store import Outbox
 from airflow_webhook_notify.outbox.tables import metadata
 from airflow_webhook_notify.relay import Relay
-from airflow_webhook_notify.relay_settings import RelaySettings
+from airflow_webhook_notify.relay_settings import ALONE, RelaySettings
 from tests.bench.endpoint import BenchEndpoint
 from tests.bench.outbox import make_delivery, now
 from tests.postgres import PostgresServer, find_binaries
@@ -90,10 +90,10 @@ class Scene:
         return [delivery.event.id for delivery in deliveries]
 
     @contextlib.contextmanager
-    def relay(self) -> Iterator[Relay]:
+    def relay(self, settings: RelaySettings = RelaySettings()) -> Iterator[Relay]:  # noqa: B008 - frozen
         """Run a relay in this process."""
         with Client(allowed_networks=LOOPBACK) as client:
-            relay = Relay(self.outbox, client, settings=RelaySettings(), webhook_of=self.webhooks.__getitem__)
+            relay = Relay(self.outbox, client, settings=settings, webhook_of=self.webhooks.__getitem__)
             relay.start()
             try:
                 yield relay
@@ -112,7 +112,7 @@ def scene(url: str, **endpoints: str) -> Iterator[Scene]:
 
 
 def _run_relay(url: str, endpoint: str) -> None:
-    with scene(url, ops=endpoint) as here, here.relay():
+    with scene(url, ops=endpoint) as here, here.relay(replace(RelaySettings(), poll=ALONE)):
         while True:
             time.sleep(1)
 
