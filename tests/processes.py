@@ -88,8 +88,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def closed_port() -> Iterator[int]:
-    """Hold a TCP port of the loopback interface, on which nothing listens and nobody else will."""
+def closed_port(port: int = 0) -> Iterator[int]:
+    """Hold a TCP port of the loopback interface, on which nothing listens and nobody else will.
+
+    :param port: 0 for one that is free
+    """
     with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
+        # What a server here has left behind does not matter.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", port))
         yield holder.getsockname()[1]
