@@ -1,4 +1,4 @@
-"""`make demo`: a real Airflow tells a receiver what its jobs do.
+"""`make demo`: a real Airflow tells a receiver what its jobs do, although the receiver is out of order at first.
 
 Invariant: exits 0 only if every expected event arrived, its signature verified; whatever happens, nothing that it
 started keeps running and its folder is gone.
@@ -16,19 +16,24 @@ from types import FrameType
 from typing import Any
 
 from tests.acceptance.airflow_under_test import AirflowTestError, AirflowUnderTest
+from tests.acceptance.delivery_log import DeliveryLog
 from tests.processes import Process, free_port
 
 DAGS = Path(__file__).parent / "demo_dags"
 DAG_FILE = DAGS / "demo.py"
 RUN_ID = "demo"
-EXPECTED = (
-    ("webhook.ping", "demo"),
+JOBS = (
     ("job.execution.started", "etl.extract"),
     ("job.execution.succeeded", "etl.extract"),
     ("job.execution.started", "etl.load"),
     ("job.execution.failed", "etl.load"),
     ("job.execution.failed", "etl"),
 )
+EXPECTED = (("webhook.ping", "demo"), *JOBS)
+#: The one that is shown whole.
+SHOWN = ("job.execution.failed", "etl.load")
+#: So that nobody waits for longer than this many seconds.
+RETRY_SCHEDULE = ",".join(["5"] * 20)
 _BOLD, _GREEN, _RED, _PLAIN = ("\033[1m", "\033[32m", "\033[31m", "\033[0m") if sys.stdout.isatty() else ("",) * 4
 
 
@@ -36,7 +41,8 @@ def main() -> int:
     """Run the demo and return its exit status."""
     signal.signal(signal.SIGTERM, _interrupt)
     with tempfile.TemporaryDirectory(prefix="webhook-notify-demo-") as folder:
-        airflow = AirflowUnderTest(Path(folder), DAGS)
+        options = {"webhook_notify.retry_schedule": RETRY_SCHEDULE}
+        airflow = AirflowUnderTest(Path(folder), DAGS, options=options)
         try:
             return _show(airflow)
         except AirflowTestError as error:
@@ -63,31 +69,51 @@ def _show(airflow: AirflowUnderTest) -> int:
     _say("2. A webhook: an Airflow Connection with an endpoint and a signing secret, which is shown this once.")
     _run(airflow, "webhooks", "add", "demo", "--endpoint", f"http://127.0.0.1:{port}/hook", "--allow-http")
 
-    _say("3. A receiver on this machine, that verifies what arrives with the webhook's signing secret.")
-    receiver = _listen(airflow, port)
+    _say("3. A receiver on this machine, which is out of order: it answers 500 to everything.")
+    _listen(airflow, port, "--status", "500")
 
-    _say("4. A ping.")
+    _say(f"4. A DAG with the webhook attached ({DAG_FILE.relative_to(Path.cwd())}), and a run of it.")
+    print("".join(f"   | {line}\n" for line in DAG_FILE.read_text().splitlines()[2:]))
+    _run_dag(airflow)
+
+    _say("5. Airflow did not wait for the receiver: each delivery is pending until its next attempt, here every 5 s.")
+    _wait_for_deliveries(airflow)
+    _run(airflow, "webhooks", "deliveries", "--state", "pending")
+
+    _say("6. The receiver works again. It verifies what arrives with the webhook's signing secret. First, a ping.")
+    airflow.stop_component("receiver")
+    receiver = _listen(airflow, port)
     _run(airflow, "webhooks", "ping", "demo")
 
-    _say(f"5. A DAG with the webhook attached ({DAG_FILE.relative_to(Path.cwd())}), and a run of it.")
-    print("".join(f"   | {line}\n" for line in DAG_FILE.read_text().splitlines()[2:]))
+    _say("7. The deliveries arrive with their next attempts.")
+    received = _wait_for_all(airflow, receiver)
+    _run(airflow, "webhooks", "deliveries")
+
+    _say("8. What the receiver got.")
+    return judge(received)
+
+
+def _run_dag(airflow: AirflowUnderTest) -> None:
     _type("airflow dags trigger etl")
     airflow.trigger("etl", run_id=RUN_ID)
     state = airflow.wait_for_run("etl", RUN_ID)
     tasks = ", ".join(f"{task.task_id}: {task.state}" for task in airflow.task_states("etl", RUN_ID))
     print(f"   The run ended: {state} ({tasks})")
 
-    _say("6. What the receiver got.")
-    return judge(_wait_for_all(airflow, receiver))
+
+def _wait_for_deliveries(airflow: AirflowUnderTest) -> None:
+    """Return once every event of the run is taken in and was tried: the run's own comes a moment after its end."""
+    DeliveryLog(airflow, "demo", "etl", RUN_ID).wait_for(len(JOBS), state="pending", attempts=1)
 
 
-def _listen(airflow: AirflowUnderTest, port: int) -> Process:
-    arguments = ["webhooks", "listen", "--port", str(port), "--webhook", "demo"]
+def _listen(airflow: AirflowUnderTest, port: int, *options: str) -> Process:
+    arguments = ["webhooks", "listen", "--port", str(port), "--webhook", "demo", *options]
     _type(f"airflow {' '.join(arguments)}")
     # JSON lines, so that each event is judged by its values and not by how it looks.
     command = [sys.executable, "-m", "airflow", *arguments, "--output", "json"]
     env = {**airflow.env, "PYTHONUNBUFFERED": "1"}
-    receiver = Process.start("receiver", command, log=airflow.home / "receiver.log", env=env)
+    log = airflow.home / ("-".join(["receiver", *options]) + ".log")
+    receiver = Process.start("receiver", command, log=log, env=env)
     airflow.processes["receiver"] = receiver
     airflow.wait_until("the receiver listens", lambda: '"url"' in receiver.output(), timeout=60)
     return receiver
@@ -119,7 +145,11 @@ def _about(received: dict[str, Any]) -> tuple[str, str]:
 def judge(everything: list[dict[str, Any]]) -> int:
     """Show what arrived and return the exit status: 0 only where all that is expected is there and verified."""
     for received in everything:
-        _print_received(received)
+        topic, job = _about(received)
+        print(f"   {_BOLD}{topic:<24}{_PLAIN} {job:<12} {_verdict(received)}")
+    for received in everything:
+        if _about(received) == SHOWN:
+            _print_whole(received)
     verified = {_about(received) for received in everything if received["verified"]}
     missing = [f"{topic} of {job}" for topic, job in EXPECTED if (topic, job) not in verified]
     unverified = [received["id"] for received in everything if not received["verified"]]
@@ -130,12 +160,14 @@ def judge(everything: list[dict[str, Any]]) -> int:
     return 0
 
 
-def _print_received(received: dict[str, Any]) -> None:
-    topic, job = _about(received)
-    mark = (
-        f"{_GREEN}verified ({received['dialect']}){_PLAIN}" if received["verified"] else f"{_RED}NOT VERIFIED{_PLAIN}"
-    )
-    print(f"\n   {_BOLD}{topic}{_PLAIN}  {job}  {mark}")
+def _verdict(received: dict[str, Any]) -> str:
+    if not received["verified"]:
+        return f"{_RED}NOT VERIFIED{_PLAIN}"
+    return f"{_GREEN}verified ({received['dialect']}){_PLAIN}"
+
+
+def _print_whole(received: dict[str, Any]) -> None:
+    print(f"\n   {_BOLD}One of them, whole:{_PLAIN}")
     for name in ("webhook-id", "webhook-timestamp", "webhook-signature", "x-hub-signature-256"):
         print(f"   {name}: {received['headers'].get(name)}")
     text = json.dumps(received["payload"], indent=2, ensure_ascii=False)
@@ -146,7 +178,7 @@ def _run(airflow: AirflowUnderTest, *arguments: str) -> None:
     """Run an `airflow` command as a person would and show what it says."""
     _type(f"airflow {' '.join(arguments)}")
     done = airflow.cli(*arguments)
-    print("".join(f"   {line}\n" for line in done.stdout.splitlines()), end="")
+    print("".join(f"   {line}\n" for line in done.stdout.rstrip().splitlines()), end="")
 
 
 def _say(text: str) -> None:

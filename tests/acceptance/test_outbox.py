@@ -128,7 +128,7 @@ def test_every_event_arrives_once_although_the_relay_is_killed_and_airflow_resta
     assert airflow.wait_for_run("steps", run_id) == "failed"
     waiting = log.wait_for(len(STEPS), state="pending", attempts=1)
     airflow.stop()
-    airflow.start()
+    airflow.start_components()
     with alone.endpoint() as endpoint:
         delivered = log.wait_for(len(STEPS), state="delivered")
         assert told(endpoint.requests, run_id) == sorted(STEPS)
