@@ -27,6 +27,22 @@ _EXIT_CODE = re.compile(r"(?:exit(?:ed with)?|return|returned)[ _]?(?:code|statu
 _MANGLED = re.compile(r"^unusual_prefix_[0-9a-f]{40}_")
 _TRIGGER_TYPES = {"scheduled": "schedule"}
 _RUN_ID_TYPES = ("scheduled", "manual", "backfill", "asset_triggered")
+#: The order in which docs/receiving.md names what is always there.
+_ORDER = (
+    "Id",
+    "JobId",
+    "OrganizationId",
+    "State",
+    "TriggerType",
+    "AttemptsCount",
+    "NextAttemptAt",
+    "CreatedAt",
+    "UpdatedAt",
+    "Target",
+    "LastAttempt",
+    "Airflow",
+    "Custom",
+)
 _NO_REASON = "Airflow gave no reason; the task's process may have been killed"
 
 
@@ -117,6 +133,7 @@ def _event_of(facts: _Facts, custom: Mapping[str, Any] | None, sources: Sources)
     if problems:
         data["Truncated"] = True
     identifier = event_id(organization_id=sources.organization_id, **facts.identity)
+    data = {name: data[name] for name in (*_ORDER, *(name for name in data if name not in _ORDER))}
     event = Event(identifier, facts.topic, at, sources.organization_id, JOB_EXECUTION, data)
     return Built(event, problems)
 

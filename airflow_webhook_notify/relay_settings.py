@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from airflow_webhook_notify import config
 from airflow_webhook_notify.retry import Schedule
 
-
 #: How often a relay in a process of its own looks at an idle outbox, in seconds: no intake wakes it.
 ALONE = 0.08
 

@@ -147,6 +147,7 @@ def judge(everything: list[dict[str, Any]]) -> int:
     for received in everything:
         topic, job = _about(received)
         print(f"   {_BOLD}{topic:<24}{_PLAIN} {job:<12} {_verdict(received)}")
+        print(f"   {json.dumps(received['payload'], ensure_ascii=False)}")
     for received in everything:
         if _about(received) == SHOWN:
             _print_whole(received)
@@ -167,7 +168,7 @@ def _verdict(received: dict[str, Any]) -> str:
 
 
 def _print_whole(received: dict[str, Any]) -> None:
-    print(f"\n   {_BOLD}One of them, whole:{_PLAIN}")
+    print(f"\n   {_BOLD}One of them, to be read:{_PLAIN}")
     for name in ("webhook-id", "webhook-timestamp", "webhook-signature", "x-hub-signature-256"):
         print(f"   {name}: {received['headers'].get(name)}")
     text = json.dumps(received["payload"], indent=2, ensure_ascii=False)
