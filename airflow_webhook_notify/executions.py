@@ -81,12 +81,17 @@ def build_event(
         facts = _dag_run_facts(context, state)
     else:
         facts = _task_facts(context, state, sources)
-    return _event_of(facts, custom, sources)
+    return event_of_facts(facts, custom, sources)
 
 
 @dataclass(frozen=True)
-class _Facts:
-    """What is known of a job execution, before it is masked and capped."""
+class Facts:
+    """What is known of a job execution, before it is masked and capped.
+
+    :param identity: the arguments of :func:`event_id` but the deployment's
+    :param data: `Data` in the wire's keys, without texts
+    :param at: milliseconds since the epoch
+    """
 
     topic: str
     identity: dict[str, Any]
@@ -96,7 +101,8 @@ class _Facts:
     at: int | None = None
 
 
-def _event_of(facts: _Facts, custom: Mapping[str, Any] | None, sources: Sources) -> Built:
+def event_of_facts(facts: Facts, custom: Mapping[str, Any] | None, sources: Sources) -> Built:
+    """Return the event of a job execution, whoever noticed it."""
     texts = Sanitizer(sources.redact, limit=MAX_DATA)
     data = dict(facts.data)
     at = facts.at or sources.now
@@ -143,14 +149,14 @@ def _airflow_state(context: Mapping[str, Any], fallback_state: str | None) -> st
     return "up_for_retry" if _number(ti, "try_number") <= _number(ti, "max_tries") else "failed"
 
 
-def _task_facts(context: Mapping[str, Any], state: str, sources: Sources) -> _Facts:
+def _task_facts(context: Mapping[str, Any], state: str, sources: Sources) -> Facts:
     ti, task = context["ti"], getattr(context["ti"], "task", None) or context.get("task")
     topic = topics.topic_of(state) or topics.FAILED
     exception = context.get("exception")
     ended = topic != topics.STARTED
     at = _ms(getattr(ti, "end_date" if ended else "start_date", None)) or sources.now
     started = _ms(getattr(ti, "start_date", None))
-    return _Facts(
+    return Facts(
         topic=topic,
         identity=_task_identity(context, ti, topic),
         data={
@@ -204,30 +210,30 @@ def _task_reference(context: Mapping[str, Any], ti: Any, task: Any, state: str) 
     }
 
 
-def _dag_run_facts(context: Mapping[str, Any], state: str) -> _Facts:
+def _dag_run_facts(context: Mapping[str, Any], state: str) -> Facts:
     topic = topics.topic_of(state) or topics.FAILED
     reason = context.get("reason")
     failed = topic == topics.FAILED
     return _run_facts(context, topic, state, message=str(reason) if failed and reason else None)
 
 
-def _overdue_facts(context: Mapping[str, Any]) -> _Facts:
+def _overdue_facts(context: Mapping[str, Any]) -> Facts:
     deadline = context["deadline"]
     missed = f"the deadline {deadline.get('deadline_time')} has passed"
     state = str(_of_run(context, "state") or "running")
     facts = _run_facts(context, topics.OVERDUE, state, message=missed)
     # A run may have several deadlines, and each that is missed is an occurrence of its own.
     identity = {**facts.identity, "topic": f"{topics.OVERDUE}#{deadline.get('id')}"}
-    return _Facts(facts.topic, identity, facts.data, message=missed)
+    return Facts(facts.topic, identity, facts.data, message=missed)
 
 
-def _run_facts(context: Mapping[str, Any], topic: str, state: str, *, message: str | None) -> _Facts:
+def _run_facts(context: Mapping[str, Any], topic: str, state: str, *, message: str | None) -> Facts:
     dag = context.get("dag")
     run_id = str(context.get("run_id") or _of_run(context, "run_id", "dag_run_id"))
     dag_id = str(getattr(dag, "dag_id", None) or _of_run(context, "dag_id"))
     clear_number, started = _clear_number(context), _ms(_of_run(context, "start_date"))
     identity = {"dag_id": dag_id, "run_id": run_id, "clear_number": clear_number, "task_id": None}
-    return _Facts(
+    return Facts(
         topic=topic,
         identity={**identity, "map_index": -1, "try_number": 0, "topic": topic},
         data={
