@@ -20,14 +20,14 @@ from airflow_webhook_notify.payloads import JOB_EXECUTION, MAX_DATA
 from airflow_webhook_notify.retry_delay import next_retry_at
 
 #: Where operators keep what they run, the most telling first.
-_COMMAND_FIELDS = ("bash_command", "command", "commands", "cmds", "sql", "application", "notebook_path")
+COMMAND_FIELDS = ("bash_command", "command", "commands", "cmds", "sql", "application", "notebook_path")
 #: What operators say of an exit code in the text of their exception.
 _EXIT_CODE = re.compile(r"(?:exit(?:ed with)?|return|returned)[ _]?(?:code|status)\b\D{0,24}?(-?\d{1,6})", re.I)
 #: What Airflow puts before the module name of a DAG file, to tell two files of one name apart.
 _MANGLED = re.compile(r"^unusual_prefix_[0-9a-f]{40}_")
 _TRIGGER_TYPES = {"scheduled": "schedule"}
 _RUN_ID_TYPES = ("scheduled", "manual", "backfill", "asset_triggered")
-_NO_REASON = "Airflow gave no reason; the task's process may have been killed"
+NO_REASON = "Airflow gave no reason; the task's process may have been killed"
 
 
 @dataclass(frozen=True)
@@ -300,11 +300,11 @@ def _task_message(topic: str, exception: object) -> str | None:
         return None
     if exception is not None:
         return text_of(exception)
-    return _NO_REASON if topic == topics.FAILED else None
+    return NO_REASON if topic == topics.FAILED else None
 
 
 def _command(task: Any) -> object:
-    for name in _COMMAND_FIELDS:
+    for name in COMMAND_FIELDS:
         value = getattr(task, name, None)
         if isinstance(value, str) and value:
             return value
@@ -332,7 +332,12 @@ def _trigger_type(context: Mapping[str, Any], run_id: str) -> str:
     if run_type is None:
         prefix = run_id.partition("__")[0]
         run_type = prefix if prefix in _RUN_ID_TYPES else "manual"
-    return _TRIGGER_TYPES.get(str(run_type), str(run_type))
+    return trigger_type_of(str(run_type))
+
+
+def trigger_type_of(run_type: str) -> str:
+    """Return `TriggerType` for a run's type in Airflow."""
+    return _TRIGGER_TYPES.get(run_type, run_type)
 
 
 def _clear_number(context: Mapping[str, Any]) -> int:
