@@ -14,13 +14,8 @@ from typing import Any
 #: Under this key of the task's XCom a failed try leaves its report.
 REPORT_KEY = "webhook_notify_failure"
 #: What people do to runs and tasks, as the audit log names it: REST API, UI and `airflow` commands.
-_MARKS = (
-    "patch_dag_run",
-    "bulk_dag_runs",
-    "patch_task_instance",
-    "patch_task_group_instances",
-    "bulk_task_instances",
-)
+_RUN_MARKS = ("patch_dag_run", "bulk_dag_runs")
+_MARKS = (*_RUN_MARKS, "patch_task_instance", "patch_task_group_instances", "bulk_task_instances")
 _CLEARS = ("post_clear_task_instances", "clear_dag_run", "clear_dag_runs", "clear_dag_run_partitions", "cli_task_clear")
 BY_HAND = (*_MARKS, *_CLEARS)
 #: The audit log's row is there before the change that it tells of, which takes this long at most. Milliseconds.
@@ -113,10 +108,9 @@ def is_marked(signs: Sequence[Sign], *, at: int, task_id: str | None) -> bool:
 
     :param task_id: None for the run
     """
-    return any(
-        sign.event in _MARKS and sign.changed(at) and (task_id is None or sign.task_id in (None, task_id))
-        for sign in signs
-    )
+    if task_id is None:
+        return any(sign.event in _RUN_MARKS and sign.changed(at) for sign in signs)
+    return any(sign.event in _MARKS and sign.changed(at) and sign.task_id in (None, task_id) for sign in signs)
 
 
 def is_followed_by_a_try(signs: Sequence[Sign], *, ended_at: int, try_number: int, max_tries: int) -> bool:
