@@ -64,7 +64,9 @@ class Definitions:
                 dag: Any = DBDagBag(load_op_links=False).get_dag(UUID(version), session=session)
                 return DagDefinition() if dag is None else _definition_of(dag)
         except Exception as error:  # noqa: BLE001 - a DAG of another version, with classes that are not there
-            log.warning("webhooks: the DAG %s can't be read (%s); its events lack details", dag_id, type(error).__name__)
+            log.warning(
+                "webhooks: the DAG %s can't be read (%s); its events lack details", dag_id, type(error).__name__
+            )
             return DagDefinition()
 
 
@@ -91,5 +93,5 @@ def _command_of(task: Any) -> str | None:
         # A template says what no process ever runs.
         if isinstance(value, str) and value and "{{" not in value and "{%" not in value:
             return value
-    name = getattr(task, "python_callable_name", None)
-    return name if isinstance(name, str) else None
+    function = getattr(task, "python_callable_name", None)
+    return function if isinstance(function, str) else None

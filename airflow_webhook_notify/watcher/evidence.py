@@ -103,7 +103,7 @@ def signs_of(connection: Connection, tasks: Iterable[TaskRow]) -> Mapping[TryKey
         statement = select(*columns).where(wanted.in_(part), _L.event.in_(OF_FAILURES)).order_by(_L.id)
         for *key, event, at, extra in connection.execute(statement):
             sign = Sign(event, milliseconds(at) if at else 0, extra or "")
-            found.setdefault(tuple(key), []).append(sign)  # type: ignore[arg-type]
+            found.setdefault(tuple(key), []).append(sign)
     return {key: tuple(signs) for key, signs in found.items()}
 
 
@@ -137,9 +137,11 @@ def commands_of(connection: Connection, tasks: Iterable[TaskRow]) -> Mapping[tup
 
 
 def _command_in(fields: object) -> str | None:
-    fields = _parsed(fields) if isinstance(fields, str) else fields
-    for name in COMMAND_FIELDS if isinstance(fields, Mapping) else ():
-        value = fields.get(name)
+    rendered = _parsed(fields) if isinstance(fields, str) else fields
+    if not isinstance(rendered, Mapping):
+        return None
+    for name in COMMAND_FIELDS:
+        value = rendered.get(name)
         if isinstance(value, str) and value:
             return value
         if isinstance(value, list) and value:

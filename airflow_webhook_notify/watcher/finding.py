@@ -109,9 +109,7 @@ def _new_and_under_way(connection: Connection, span: Span) -> Iterator[RunRow]:
         yield from reading.runs_changed(connection, from_key=span.mark.oldest_run_key, since=since)
 
 
-def _unknown(
-    changes: Iterable[Change], rows: Iterable[RunRow], subscriptions: Subscriptions
-) -> list[tuple[str, str]]:
+def _unknown(changes: Iterable[Change], rows: Iterable[RunRow], subscriptions: Subscriptions) -> list[tuple[str, str]]:
     known = {(run.dag_id, run.run_id) for run in rows}
     named = {
         (change.dag_id, change.run_id)

@@ -17,7 +17,15 @@ from airflow_webhook_notify.outbox.transactions import reading
 from airflow_webhook_notify.outbox.watch import HandOver, Mark, Taking, Watch
 from airflow_webhook_notify.watcher.audience import Audience, Listing
 from airflow_webhook_notify.watcher.definitions import Definitions
-from airflow_webhook_notify.watcher.finding import NARROW, WIDE_EVERY, Findings, Span, find_occurrences, find_runs, newest
+from airflow_webhook_notify.watcher.finding import (
+    NARROW,
+    WIDE_EVERY,
+    Findings,
+    Span,
+    find_occurrences,
+    find_runs,
+    newest,
+)
 from airflow_webhook_notify.watcher.following import Following
 from airflow_webhook_notify.watcher.reading import tags
 from airflow_webhook_notify.watcher.telling import Telling, Told
@@ -58,9 +66,7 @@ class Looks:
         self._mark = watch.mark()
         self._following, self._audience = Following(), Audience(watch.subscriptions())
         definitions = Definitions(watch.engine)
-        self._telling = Telling(
-            self._audience, self._following, definitions, reports=terms.reports, grace=terms.grace
-        )
+        self._telling = Telling(self._audience, self._following, definitions, reports=terms.reports, grace=terms.grace)
         # Rows may be committed in another order than they were numbered, so the newest count after a while only.
         self._numbers: list[tuple[int, Mark]] = []
         self._refresh_at = self._wide_at = self._write_at = 0

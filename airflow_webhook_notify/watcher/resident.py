@@ -138,9 +138,7 @@ class Watcher:
         return taken
 
     def _begin(self) -> Looks:
-        return Looks(
-            self._watch, token=self._token, listing=self._listing, sources_at=self._sources, terms=self._terms
-        )
+        return Looks(self._watch, token=self._token, listing=self._listing, sources_at=self._sources, terms=self._terms)
 
     def _say_trouble(self, error: Exception) -> None:
         if not self._troubled:

@@ -136,9 +136,7 @@ class Telling:
             first=None if earliest is None else self._cause_of_task(item.key, earliest, None, evidence),
         )
 
-    def _cause_of_task(
-        self, key: int, task: TaskRow, occurrence: Occurrence | None, evidence: Evidence
-    ) -> Cause:
+    def _cause_of_task(self, key: int, task: TaskRow, occurrence: Occurrence | None, evidence: Evidence) -> Cause:
         marked = not task.past and is_marked(self._signs(key), at=task.updated, task_id=task.task_id)
         return cause_of_task(
             task.state,

@@ -163,7 +163,9 @@ class AirflowRows:
     def _set(self, row: Any, values: dict[str, Any]) -> None:
         for name, value in values.items():
             is_time = name in ("start_date", "end_date", "queued_dttm") and value is not None
-            setattr(row, "_state" if isinstance(row, DagRun) and name == "state" else name, at(value) if is_time else value)
+            setattr(
+                row, "_state" if isinstance(row, DagRun) and name == "state" else name, at(value) if is_time else value
+            )
         row.updated_at = self.now
 
     def task(self, task_id: str = "load", *, run_id: str = "r1", dag_id: str = "etl", **values: Any) -> str:
@@ -194,6 +196,8 @@ class AirflowRows:
         """Do what Airflow does before every further try, by a retry or when it is cleared; then change the row."""
         with self.session() as session:
             row = session.scalars(self._find(dag_id, run_id, task_id, values.pop("map_index", -1))).one()
+            if "end_date" in values:
+                row.end_date = at(values.pop("end_date"))
             row.prepare_db_for_next_try(session)
             self._set(row, values)
 
@@ -213,7 +217,9 @@ class AirflowRows:
         with self.session() as session:
             key = session.scalars(select(DagRun.id).where(DagRun.run_id == run_id)).one()
             names = {"dag_id": "etl", "run_id": run_id, "task_id": task_id, "map_index": map_index}
-            session.add(XComModel(dag_run_id=key, key="webhook_notify_failure", value=value, timestamp=self.now, **names))
+            session.add(
+                XComModel(dag_run_id=key, key="webhook_notify_failure", value=value, timestamp=self.now, **names)
+            )
 
     def renders(self, task_id: str, fields: dict[str, Any], *, run_id: str = "r1", map_index: int = -1) -> None:
         """Write a task's rendered fields."""
@@ -254,7 +260,10 @@ class AirflowRows:
             cursor = page.cursor
             if cursor is None:
                 break
-        details = sorted((item for item in found if item), key=lambda item: (item.event.created_at, item.event.topic != "job.execution.started"))
+        details = sorted(
+            (item for item in found if item),
+            key=lambda item: (item.event.created_at, item.event.topic != "job.execution.started"),
+        )
         return [Heard.of(item) for item in details]
 
     def with_webhooks(self, *webhooks: Webhook) -> AirflowRows:

@@ -223,4 +223,3 @@ def test_a_retry_policys_delay_decides_when_the_next_try_is() -> None:
     (*_, failed) = happened_to_task(RUN, row, will_retry=True)
     data = build(failed, Known(definition=TaskDefinition(retry_policy=object())), SOURCES).event.data
     assert data["NextAttemptAt"] == END + 12_500
-
