@@ -128,8 +128,11 @@ class Occurrence:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What tells it from all others of its deployment."""
-        return tuple(self.identity.values())
+        """What tells it from all others of its run."""
+        task = self.task
+        if task is None:
+            return self.run.clear_number if self.topic != topics.STARTED else 0, self.topic, self.mark
+        return task.task_id, task.map_index, task.try_number, self.topic, self.mark
 
     @property
     def identity(self) -> dict[str, Any]:

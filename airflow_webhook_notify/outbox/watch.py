@@ -143,7 +143,13 @@ class Watch:
             _write_subscriptions(connection, work)
             rows = [{**delivery_values(item.delivery, now=now), "due_at": item.due_at} for item in work.taken]
             if rows:
-                connection.execute(insert_or_ignore(connection.dialect.name, deliveries), rows)
+                connection.execute(_insert_many(connection.dialect.name), rows)
+
+
+def _insert_many(dialect: str) -> Any:
+    statement = insert_or_ignore(dialect, deliveries)
+    # Only where it returns something does SQLAlchemy send many rows to PostgreSQL at once.
+    return statement.returning(deliveries.c.id) if dialect == "postgresql" else statement
 
 
 def _move(connection: Connection, mark: Mark, token: str) -> None:

@@ -20,6 +20,7 @@ from airflow_webhook_notify.subscriptions import Subscriptions
 from airflow_webhook_notify.watcher import reading
 from airflow_webhook_notify.watcher.evidence import Change, changes_after, newest_log_key, signs_of, try_key
 from airflow_webhook_notify.watcher.following import Followed, Following
+from airflow_webhook_notify.watcher.reading import ReadTask
 
 #: How far each look, and every so often a wide one, reaches back before the last: a transaction that was open then
 #: has written what it dated earlier, and clocks differ. Milliseconds.
@@ -69,12 +70,12 @@ class Findings:
 
     :param occurrences: oldest first
     :param read: runs whose tasks were read
-    :param asked: task instances whose earlier tries were read, each with the number of its run
+    :param tasks: those that were read of them
     """
 
     occurrences: Sequence[Found] = ()
     read: Sequence[int] = ()
-    asked: Sequence[tuple[int, str]] = ()
+    tasks: Sequence[ReadTask] = ()
 
 
 def newest(connection: Connection, *, now: int) -> Mark:
@@ -128,14 +129,14 @@ def find_occurrences(
         for key, followed in following.runs.items()
         for occurrence in following.fresh(key, _of_run(followed, span))
     ]
-    read, asked = following.to_read(now=span.now, wide=span.wide), []
-    for key, task in _changed_tasks(connection, following, subscriptions, span):
-        if following.needs_history(key, task):
-            asked.append((key, task.id))
+    read = following.to_read(now=span.now, wide=span.wide)
+    tasks = list(_changed_tasks(connection, following, subscriptions, span))
+    for key, task, *_ in tasks:
         found.extend(Found(key, item) for item in following.fresh(key, _of_task(following.runs[key], task, span)))
-    found.extend(_earlier(connection, following, [task_id for _, task_id in asked], span))
-    unique = {item.occurrence.key: item for item in found}
-    return Findings(sorted(unique.values(), key=lambda item: item.occurrence.at), read, asked)
+    again = [read_task.task.id for read_task in tasks if following.needs_history(read_task)]
+    found.extend(_earlier(connection, following, again, span))
+    unique = {(item.key, item.occurrence.key): item for item in found}
+    return Findings(sorted(unique.values(), key=lambda item: item.occurrence.at), read, tasks)
 
 
 def _of_run(followed: Followed, span: Span) -> Iterator[Occurrence]:
@@ -163,15 +164,14 @@ def _counts(occurrence: Occurrence, followed: Followed, span: Span, *, updated: 
 
 def _changed_tasks(
     connection: Connection, following: Following, subscriptions: Subscriptions, span: Span
-) -> Iterator[tuple[int, TaskRow]]:
+) -> Iterator[ReadTask]:
     by_since: dict[int, list[int]] = defaultdict(list)
     for key in following.to_read(now=span.now, wide=span.wide):
         followed = following.runs[key]
         if subscriptions.hears_tasks(followed.run.dag_id):
             by_since[span.since if followed.read else min(span.since, followed.since)].append(key)
     for since, keys in by_since.items():
-        for key, task in reading.tasks_changed(connection, keys, since=since):
-            yield key, task
+        yield from reading.tasks_changed(connection, keys, since=since, known=following.rows)
 
 
 def _earlier(connection: Connection, following: Following, ids: Iterable[str], span: Span) -> Iterator[Found]:

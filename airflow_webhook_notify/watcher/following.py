@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from airflow_webhook_notify.causes import Sign
-from airflow_webhook_notify.observed import Occurrence, RunRow, TaskRow
+from airflow_webhook_notify.observed import Occurrence, RunRow
 from airflow_webhook_notify.watcher.evidence import Change
+from airflow_webhook_notify.watcher.reading import ReadTask
 
 #: For how long a run is followed after its end, and how long each look reads a run that someone changed. Milliseconds.
 AFTER_END, AFTER_CHANGE = 60_000, 60_000
@@ -26,7 +27,7 @@ class Followed:
     :param read: whether its tasks were read since it came to the state that it is in
     :param hot_until: until when each look reads its tasks although it has ended
     :param seen: keys of what was handed over, or heard of by nobody
-    :param ids: task instances whose earlier tries have been read
+    :param rows: of the task instances that have been read
     """
 
     run: RunRow
@@ -35,7 +36,7 @@ class Followed:
     hot_until: int = 0
     drop_at: int | None = None
     seen: set[tuple[object, ...]] = field(default_factory=set)
-    ids: set[str] = field(default_factory=set)
+    rows: set[object] = field(default_factory=set)
     signs: list[Sign] = field(default_factory=list)
 
     @property
@@ -49,6 +50,8 @@ class Following:
 
     def __init__(self) -> None:
         self.runs: dict[int, Followed] = {}
+        #: Rows of task instances that have been read, each with its stamp then.
+        self.rows: dict[object, object] = {}
         self._by_name: dict[tuple[str, str], int] = {}
         self._by_dag: dict[str, set[int]] = {}
 
@@ -91,7 +94,10 @@ class Following:
         """Forget the runs that ended long enough ago, and those that were deleted."""
         over = [key for key, item in self.runs.items() if item.drop_at is not None and now >= item.drop_at]
         for key in {*over, *gone}:
-            run = self.runs.pop(key).run
+            followed = self.runs.pop(key)
+            run = followed.run
+            for row in followed.rows:
+                del self.rows[row]
             self._by_name.pop((run.dag_id, run.run_id), None)
             self._by_dag[run.dag_id].discard(key)
             if not self._by_dag[run.dag_id]:
@@ -123,18 +129,20 @@ class Following:
         if key in self.runs:
             self.runs[key].seen.add(occurrence.key)
 
-    def done(self, *, read: Iterable[int], asked: Iterable[tuple[int, str]]) -> None:
-        """Take down which runs' tasks, and which task instances' earlier tries, were read."""
+    def done(self, *, read: Iterable[int], tasks: Iterable[ReadTask]) -> None:
+        """Take down which runs' tasks were read, and as what."""
         for key in read:
             if key in self.runs:
                 self.runs[key].read = True
-        for key, task_id in asked:
-            if key in self.runs:
-                self.runs[key].ids.add(task_id)
+        for item in tasks:
+            if item.key in self.runs:
+                self.runs[item.key].rows.add(item.row)
+                self.rows[item.row] = item.stamp
 
-    def needs_history(self, key: int, task: TaskRow) -> bool:
-        """Return whether a task instance may have earlier tries that were not read yet."""
-        return task.id not in self.runs[key].ids and (task.try_number > 1 or task.waits or task.state in _AGAIN)
+    def needs_history(self, item: ReadTask) -> bool:
+        """Return whether a task instance may have earlier tries that were not read yet; each gets an id of its own."""
+        task = item.task
+        return item.row not in self.rows and (task.try_number > 1 or task.waits or task.state in _AGAIN)
 
     def key_of(self, dag_id: str, run_id: str) -> int:
         """Return the number of a run that is followed."""

@@ -135,7 +135,7 @@ class Looks:
 
     def _done(self, found: Mark, span: Span, findings: Findings, told: Sequence[Told]) -> None:
         self._telling.told(told)
-        self._following.done(read=findings.read, asked=findings.asked)
+        self._following.done(read=findings.read, tasks=findings.tasks)
         self._first = False
         if span.wide:
             self._wide_at = span.now + WIDE_EVERY

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from airflow.models.dag import DagTag
 from airflow.models.dagrun import DagRun
@@ -31,11 +31,26 @@ _OF_BOTH = (
     *("task_id", "map_index", "try_number", "max_tries", "state", "start_date", "end_date", "queued_dttm"),
     *("updated_at", "hostname", "operator", "custom_operator_name"),
 )
+_UPDATED = 3 + _OF_BOTH.index("updated_at")
 _OF_RUN = and_(_T.dag_id == _R.dag_id, _T.run_id == _R.run_id)
 _ENDED = ("success", "failed", "skipped", "upstream_failed")
 #: Keys of one statement: SQLite takes some ten thousand, and PostgreSQL plans a few hundred as well as one.
 _CHUNK = 500
+_NEVER = object()
 T = TypeVar("T")
+
+
+class ReadTask(NamedTuple):
+    """A task instance that was read.
+
+    :param key: the number of its run
+    :param row: what names its row, and `stamp` when that was last changed, as the database has them
+    """
+
+    key: int
+    task: TaskRow
+    row: object
+    stamp: object
 
 
 def chunks(items: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
@@ -112,22 +127,26 @@ def _run_of(row: Any) -> RunRow:
     )
 
 
-def tasks_changed(connection: Connection, keys: Iterable[int], *, since: int) -> Iterator[tuple[int, TaskRow]]:
-    """Return the task instances of these runs that changed since, each with the number of its run.
+def tasks_changed(
+    connection: Connection, keys: Iterable[int], *, since: int, known: Mapping[object, object]
+) -> Iterator[ReadTask]:
+    """Return the task instances of these runs that changed since.
 
-    Those of first tries that wait to begin are left out.
+    Those of first tries that wait to begin are left out, and so are those that have been read as they are.
 
     :param since: milliseconds since the epoch
+    :param known: row → its stamp when it was read
     """
     changed = and_(_T.updated_at >= moment(since), _may_tell())
     for part in chunks(keys):
-        yield from _tasks(connection, and_(_R.id.in_(part), changed))
+        yield from _tasks(connection, and_(_R.id.in_(part), changed), known)
 
 
 def failed_tasks(connection: Connection, keys: Iterable[int]) -> Iterator[tuple[int, TaskRow]]:
     """Return the task instances of these runs that failed, each with the number of its run."""
     for part in chunks(keys):
-        yield from _tasks(connection, and_(_R.id.in_(part), _T.state == "failed"))
+        for read in _tasks(connection, and_(_R.id.in_(part), _T.state == "failed"), {}):
+            yield read.key, read.task
 
 
 def _may_tell() -> ColumnElement[bool]:
@@ -135,14 +154,18 @@ def _may_tell() -> ColumnElement[bool]:
     return not_(and_(waits, _T.try_number <= 1, not_(and_(_T.state.is_(None), _T.try_number == 1))))
 
 
-def _tasks(connection: Connection, condition: ColumnElement[bool]) -> Iterator[tuple[int, TaskRow]]:
+def _tasks(
+    connection: Connection, condition: ColumnElement[bool], known: Mapping[object, object]
+) -> Iterator[ReadTask]:
     # Only of what has ended: it is looked up once per row.
     in_history = exists().where(*(_H[name] == _T[name] for name in (*_KEY, "try_number")))
     waits = and_(_T.state.in_(_ENDED), in_history).label("waits")
     columns = [_R.id, _T.id, _T.dag_id, _T.run_id, *(_T[name] for name in _OF_BOTH), *_delay(_T), waits]
     statement = select(*columns).select_from(DagRun.__table__.join(TaskInstance.__table__, _OF_RUN)).where(condition)
     for key, *values, waiting in connection.execute(statement):
-        yield key, _task_of(values, past=False, waits=bool(waiting))
+        # Most of what a look reads has been read by the one before.
+        if known.get(values[0], _NEVER) != values[_UPDATED]:
+            yield ReadTask(key, _task_of(values, past=False, waits=bool(waiting)), values[0], values[_UPDATED])
 
 
 _KEY = ("dag_id", "task_id", "run_id", "map_index")

@@ -77,15 +77,16 @@ class Telling:
     ) -> None:
         self._audience, self._following, self._definitions = audience, following, definitions
         self._reports, self._grace = reports, grace
-        self._pending: dict[tuple[object, ...], Pending] = {}
+        self._pending: dict[tuple[int, tuple[object, ...]], Pending] = {}
 
     def add(self, found: Iterable[Found], *, now: int) -> None:
         """Take what has happened; what nobody hears of is remembered at once."""
         for item in found:
+            name = item.key, item.occurrence.key
             if not self._audience.hearing(item.occurrence):
                 self._following.remember(item.key, item.occurrence)
-            elif item.occurrence.key not in self._pending:
-                self._pending[item.occurrence.key] = Pending(item.key, item.occurrence, now)
+            elif name not in self._pending:
+                self._pending[name] = Pending(item.key, item.occurrence, now)
 
     def settle(self, connection: Connection, sources: Sources) -> None:
         """Build the events of what is known well enough, or has waited long enough."""

@@ -51,7 +51,7 @@ def at(seconds: float) -> datetime:
 
 def make_tables(engine: Engine) -> None:
     """Make Airflow's tables and ours."""
-    import_all_models()
+    import_all_models()  # type: ignore[no-untyped-call]
     Base.metadata.create_all(engine)
     metadata.create_all(engine)
 
@@ -127,7 +127,7 @@ class AirflowRows:
             if session.get(DagBundleModel, "tests") is None:
                 session.add(DagBundleModel(name="tests"))
                 session.flush()
-            model = DagModel(dag_id=dag_id, bundle_name="tests", fileloc="f", max_active_tasks=1)
+            model = DagModel(dag_id=dag_id, bundle_name="tests", fileloc="f", max_active_tasks=1)  # type: ignore[no-untyped-call]
             model.has_task_concurrency_limits, model.max_consecutive_failed_dag_runs = False, 0
             model.timetable_type = "t"
             session.add(model)
@@ -260,16 +260,17 @@ class AirflowRows:
             cursor = page.cursor
             if cursor is None:
                 break
-        details = sorted(
-            (item for item in found if item),
-            key=lambda item: (item.event.created_at, item.event.topic != "job.execution.started"),
-        )
+        details = sorted((item for item in found if item), key=_moment)
         return [Heard.of(item) for item in details]
 
     def with_webhooks(self, *webhooks: Webhook) -> AirflowRows:
         """Have these webhooks and no others."""
         self.webhooks = list(webhooks)
         return self
+
+
+def _moment(item: DeliveryDetail) -> tuple[int, bool]:
+    return item.event.created_at, item.event.topic != "job.execution.started"
 
 
 def subscriber(name: str = "ops", **values: Any) -> Webhook:

@@ -248,8 +248,9 @@ def test_a_retry_tells_its_own_execution_and_when_the_next_comes(rows: AirflowRo
     rows.look(watcher)
     rows.reports("load", {"id": first, "message": "AirflowException: exit code 7", "exit_status": 7})
     rows.renders("load", {"bash_command": "exit 7", "env": None})
-    values = {"retry_delay_override": 90.0} if hasattr(TaskInstance, "retry_delay_override") else {}
-    rows.task(**values)
+    policy = hasattr(TaskInstance, "retry_delay_override")
+    if policy:
+        rows.task(retry_delay_override=90.0)
     rows.next_try(state="up_for_retry", end_date=2.5)
     rows.clock.seconds += 1
     watcher.turn()
@@ -259,7 +260,7 @@ def test_a_retry_tells_its_own_execution_and_when_the_next_comes(rows: AirflowRo
     assert item.data["LastAttempt"]["Message"] == "AirflowException: exit code 7"
     assert item.data["Target"]["Command"] == "exit 7"
     assert (item.data["Airflow"]["Cause"], item.data["Airflow"]["WillRetry"]) == ("exception", True)
-    if values:
+    if policy:
         assert item.data["NextAttemptAt"] == T0_MS + 92_500
 
 
