@@ -206,6 +206,7 @@ def build(occurrence: Occurrence, known: Known, sources: Sources) -> Built:
         "State": topics.state_of(occurrence.topic),
         "TriggerType": trigger_type_of(occurrence.run.run_type),
         "Airflow": {**_reference(occurrence), **_cause_of(occurrence, known.cause)},
+        **({"WillRetry": occurrence.will_retry} if occurrence.failed else {}),
     }
     data["LastAttempt"] = {
         "Id": data["Id"],
@@ -275,7 +276,7 @@ def _reference(occurrence: Occurrence) -> dict[str, Any]:
 def _cause_of(occurrence: Occurrence, cause: Cause | None) -> dict[str, Any]:
     if not occurrence.failed:
         return {}
-    return {"Cause": (cause or UNKNOWN).kind.value, "WillRetry": occurrence.will_retry}
+    return {"Cause": (cause or UNKNOWN).kind.value}
 
 
 def _whole(seconds: float | None) -> float | None:

@@ -50,6 +50,7 @@ def roll_up(run: RunRow, events: Sequence[Event], sources: Sources) -> Event:
         },
         "Airflow": _reference(run, events),
         "Failures": {"Count": len(events), "Tasks": [_line_of(event) for event in events[:LISTED]]},
+        "WillRetry": all(event.data.get("WillRetry") is True for event in events),
         "Custom": {},
     }
     return Event(identifier, topics.FAILED, at, sources.organization_id, JOB_EXECUTION, data)
@@ -68,7 +69,6 @@ def _reference(run: RunRow, events: Sequence[Event]) -> dict[str, Any]:
         "LogicalDate": told.get("LogicalDate"),
         "LogUrl": _run_url(told.get("LogUrl")),
         "Cause": told.get("Cause"),
-        "WillRetry": all(_mapping(event.data, "Airflow").get("WillRetry") for event in events),
     }
 
 
@@ -86,7 +86,7 @@ def _line_of(event: Event) -> dict[str, Any]:
         "TryNumber": told.get("TryNumber"),
         "State": told.get("State"),
         "Cause": told.get("Cause"),
-        "WillRetry": told.get("WillRetry"),
+        "WillRetry": event.data.get("WillRetry"),
         "ExitStatus": last.get("ExitStatus"),
         "Message": message[:_TEXT] if isinstance(message, str) else None,
     }

@@ -160,7 +160,8 @@ def watched(occurrence: Occurrence, **known: Any) -> tuple[str, dict[str, Any]]:
     """Id and data of the event that is made from rows, without what callbacks don't tell."""
     event = build(occurrence, Known(**known), SOURCES).event
     data = dict(event.data)
-    data["Airflow"] = {name: value for name, value in data["Airflow"].items() if name not in ("Cause", "WillRetry")}  # type: ignore[attr-defined]
+    data.pop("WillRetry", None)
+    data["Airflow"] = {name: value for name, value in data["Airflow"].items() if name != "Cause"}  # type: ignore[attr-defined]
     return event.id, data
 
 
@@ -212,7 +213,7 @@ def test_a_runs_event_is_the_callbacks(reason: str, state: str) -> None:
 def test_a_failure_tells_its_cause_and_whether_another_try_follows() -> None:
     (*_, failed) = happened_to_task(RUN, replace(TASK, state="failed", end=END))
     data: Any = build(failed, Known(cause=Cause(Kind.KILLED, "gone")), SOURCES).event.data
-    assert (data["Airflow"]["Cause"], data["Airflow"]["WillRetry"]) == ("killed", False)
+    assert (data["Airflow"]["Cause"], data["WillRetry"]) == ("killed", False)
     assert (data["LastAttempt"]["Message"], data["LastAttempt"]["ExitStatus"]) == ("gone", 1)
     (started,) = happened_to_task(RUN, TASK)
     assert "Cause" not in build(started, Known(), SOURCES).event.data["Airflow"]  # type: ignore[operator]
