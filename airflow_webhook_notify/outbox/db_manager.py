@@ -10,7 +10,8 @@ from typing import Any
 
 from airflow.utils.db_manager import BaseDBManager
 
-from airflow_webhook_notify.outbox import tables
+# The watcher's tables are in the same MetaData, once they are imported.
+from airflow_webhook_notify.outbox.watch_tables import metadata as all_tables
 
 _HERE = Path(__file__).parent
 
@@ -18,7 +19,7 @@ _HERE = Path(__file__).parent
 class OutboxDBManager(BaseDBManager):
     """Named by `db-managers` in the provider info; Airflow makes and runs it."""
 
-    metadata = tables.metadata
+    metadata = all_tables
     version_table_name = "alembic_version_webhook_notify"
     migration_dir = (_HERE / "migrations").as_posix()
     alembic_file = (_HERE / "alembic.ini").as_posix()
