@@ -262,6 +262,10 @@ OPTIONS: tuple[Option[Any], ...] = (
     LEASE,
     RESUME_RATE,
     RETENTION,
+    FAILURE_REPORTS,
+    GRACE,
+    CATCH_UP,
+    WATCH_INTERVAL,
 )
 
 
