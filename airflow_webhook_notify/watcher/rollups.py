@@ -17,7 +17,7 @@ from airflow_webhook_notify.payloads import JOB_EXECUTION
 #: Failures that the list names; the count counts all.
 LISTED = 100
 #: Characters of each one's message.
-_TEXT = 200
+_TEXT = 120
 
 
 def roll_up(run: RunRow, events: Sequence[Event], sources: Sources) -> Event:

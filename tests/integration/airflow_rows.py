@@ -23,21 +23,25 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
+from jsonschema import Draft202012Validator
 from sqlalchemy import insert, select
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 from airflow_webhook_notify.connection import ListedWebhook
 from airflow_webhook_notify.executions import Sources
-from airflow_webhook_notify.models import Level, Webhook
+from airflow_webhook_notify.models import Delivery, Level, Webhook
 from airflow_webhook_notify.outbox.records import DeliveryDetail, DeliveryFilter
 from airflow_webhook_notify.outbox.store import Outbox
 from airflow_webhook_notify.outbox.tables import metadata
 from airflow_webhook_notify.outbox.watch import Watch
+from airflow_webhook_notify.payloads import build_payload
+from airflow_webhook_notify.schema import payload_schema
 from airflow_webhook_notify.watcher.looks import Terms
 from airflow_webhook_notify.watcher.resident import Watcher
 
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
+PAYLOADS = Draft202012Validator(payload_schema())
 #: The first moment of these tests.
 T0 = datetime(2026, 1, 2, tzinfo=timezone.utc)
 T0_MS = int(T0.timestamp() * 1000)
@@ -84,7 +88,10 @@ class Heard:
     @classmethod
     def of(cls, detail: DeliveryDetail) -> Heard:
         """Return what a delivery is about."""
-        data: dict[str, Any] = json.loads(json.dumps(detail.event.data))
+        delivery = Delivery(detail.record.id, detail.record.webhook_id, detail.event)
+        payload = json.loads(build_payload(delivery, "attempt-1"))
+        PAYLOADS.validate(payload)
+        data: dict[str, Any] = payload["Data"]
         told = data.get("Airflow", {"MapIndex": -1, "TryNumber": 0, "State": ""})
         name = data.get("JobId", data["Id"])
         return cls(
