@@ -80,7 +80,7 @@ LEVEL = Field(
 RETRIES = Field(
     "retries",
     "Retries",
-    "Whether a subscription hears of each failed try of a task that Airflow tries again, too. Default: only of the last.",
+    "Whether a subscription hears of each failed try that Airflow tries again, too. Default: only of the last.",
     {"type": ["boolean", "null"], "default": False},
 )
 ROLL_UP = Field(
