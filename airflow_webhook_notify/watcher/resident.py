@@ -57,6 +57,15 @@ def sources_at(now: int) -> Sources:
     )
 
 
+def make_watcher(*, on_taken: Callable[[], None]) -> Watcher:
+    """Return a watcher of Airflow's own metadata database, as `airflow.cfg` says.
+
+    :param on_taken: called after deliveries were handed over, to wake the relay
+    :raises ConfigurationError: for an option that can't be used
+    """
+    return Watcher(Watch(), terms=read_terms(), interval=config.WATCH_INTERVAL.read(), on_taken=on_taken)
+
+
 class Watcher:
     """Watches, in turn with all the other watchers on the same database.
 
