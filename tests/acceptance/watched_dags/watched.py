@@ -120,7 +120,7 @@ with DAG("mapped"):
 with DAG("task_timeout"):
     times_out.override(task_id="times_out", execution_timeout=SOON)()
 
-with DAG("run_timeout", dagrun_timeout=timedelta(seconds=5)):
+with DAG("run_timeout", dagrun_timeout=timedelta(seconds=20)):
     sleeps()
 
 with DAG("deferred"):
