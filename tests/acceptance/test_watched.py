@@ -212,7 +212,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) 
             )
             # A webhook hears from the moment that the watcher notices it.
             airflow.wait_until("the watcher subscribes it", lambda: _subscribed(airflow), timeout=30)
-            for dag_id in EXPECTED:
+            for dag_id in (*EXPECTED, "attached"):
                 airflow.trigger(dag_id, run_id=RUN_ID)
             yield Watched(airflow, receiver)
 
@@ -273,6 +273,37 @@ def test_a_run_that_is_cleared_and_runs_again(watched: Watched) -> None:
     watched.mark("cleared", "failed", run=True)
     watched.wait_for("cleared", *EXPECTED["cleared"])
     assert watched.heard("cleared") == sorted(EXPECTED["cleared"])
+
+
+ATTACHED = {
+    "attached started",
+    *(f"attached.{name}#1 started" for name in ("works", "skips", "fails", "dies", "is_mapped[0]", "is_mapped[1]")),
+    "attached.works#1 succeeded",
+    "attached.skips#1 succeeded",
+    "attached.is_mapped[0]#1 succeeded",
+    "attached.is_mapped[1]#1 failed",
+    "attached.fails#1 failed",
+    "attached.fails#2 started",
+    "attached.fails#2 failed",
+    "attached.dies#1 failed",
+    "attached failed",
+}
+
+
+def test_a_webhook_that_is_attached_and_subscribed_hears_of_each_event_once(watched: Watched) -> None:
+    watched.airflow.wait_for_run("attached", RUN_ID)
+    watched.airflow.wait_until("attached: all arrived", lambda: set(_topics(watched)) >= ATTACHED, timeout=60)
+    assert sorted(_topics(watched)) == sorted(ATTACHED)
+
+
+def _topics(watched: Watched) -> list[str]:
+    found = []
+    for payload in watched.payloads("attached").values():
+        told = payload["Data"]["Airflow"]
+        index = f"[{told['MapIndex']}]" if told["MapIndex"] >= 0 else ""
+        number = "" if told["TaskId"] is None else f"#{told['TryNumber']}"
+        found.append(f"{payload['Data']['JobId']}{index}{number} {payload['Topic'].rpartition('.')[2]}")
+    return found
 
 
 def test_every_payload_is_signed_and_valid(watched: Watched) -> None:

@@ -1,4 +1,4 @@
-"""DAGs with no callback at all, in which tasks end in every way there is."""
+"""DAGs in which tasks end in every way there is; all but one have no callback at all."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, BaseOperator, Context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_webhook_notify import dag_callbacks, task_callbacks
 
 SOON = timedelta(seconds=1)
 LONG = 600
@@ -125,6 +127,12 @@ with DAG("run_timeout", dagrun_timeout=timedelta(seconds=20)):
 
 with DAG("deferred"):
     DeferringOperator(task_id="defers")
+
+with DAG("attached", default_args=task_callbacks("watch", retries=True, skips=True), **dag_callbacks("watch")):
+    BashOperator(task_id="works", bash_command="true") >> skips()
+    BashOperator(task_id="fails", bash_command="exit 3", retries=1, retry_delay=SOON)
+    is_mapped.expand(number=[1, 2])
+    dies()
 
 for name in ("marked_success", "marked_failed", "run_marked", "cleared"):
     with DAG(name):
