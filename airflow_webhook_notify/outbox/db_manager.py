@@ -10,8 +10,7 @@ from typing import Any
 
 from airflow.utils.db_manager import BaseDBManager
 
-# The watcher's tables are in the same MetaData, once they are imported.
-from airflow_webhook_notify.outbox.watch_tables import metadata as all_tables
+from airflow_webhook_notify.outbox import watch_tables
 
 _HERE = Path(__file__).parent
 
@@ -19,7 +18,8 @@ _HERE = Path(__file__).parent
 class OutboxDBManager(BaseDBManager):
     """Named by `db-managers` in the provider info; Airflow makes and runs it."""
 
-    metadata = all_tables
+    # That of the outbox's tables too: it has the watcher's once their module is imported.
+    metadata = watch_tables.watch.metadata
     version_table_name = "alembic_version_webhook_notify"
     migration_dir = (_HERE / "migrations").as_posix()
     alembic_file = (_HERE / "alembic.ini").as_posix()

@@ -18,7 +18,7 @@ from tests.integration.cli import Run, make_run
 @pytest.fixture
 def run(airflow_db: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """`airflow webhooks`, where there is a DAG and some webhooks."""
-    webhooks = {
+    webhooks: dict[str, dict[str, object]] = {
         "every": {"dags": ["*"], "level": "both", "retries": True},
         "tagged": {"tags": ["prod"], "topics": ["job.execution.failed"]},
         "excludes": {"dags": ["*", "!etl"]},
