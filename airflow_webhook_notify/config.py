@@ -104,6 +104,13 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def _flag(text: str) -> bool:
+    known = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+    if text.lower() not in known:
+        raise ValueError(f"{text!r} is not True or False")
+    return known[text.lower()]
+
+
 def _parse_address(text: str) -> str | None:
     """Return the address of an API server without a slash at its end; None where none is given."""
     if not text:
@@ -208,6 +215,41 @@ RETENTION = Option(
     type="float",
 )
 
+FAILURE_REPORTS = Option(
+    name="failure_reports",
+    description="Whether a task that fails leaves its message and exit status in an XCom (`webhook_notify_failure`), "
+    "for the events of subscribed webhooks. This registers a listener, and where there is one, Airflow refuses "
+    "DAGs that use `end_from_trigger=True`: set it to False where you have such.",
+    parse=_flag,
+    default="True",
+    example="False",
+    type="boolean",
+)
+GRACE = Option(
+    name="grace",
+    description="Seconds for which the event of a failed task waits for the task's own report of what happened.",
+    parse=_seconds(0, 600),
+    default="30",
+    example="10",
+    type="float",
+)
+CATCH_UP = Option(
+    name="catch_up",
+    description="Hours after which what happened while no watcher ran is skipped, and the log says so.",
+    parse=_number("hours", 0.1, 24 * 30),
+    default="24",
+    example="6",
+    type="float",
+)
+WATCH_INTERVAL = Option(
+    name="watch_interval",
+    description="Seconds from one look of the watcher at the metadata database to the next.",
+    parse=_seconds(0.2, 60),
+    default="1",
+    example="5",
+    type="float",
+)
+
 OPTIONS: tuple[Option[Any], ...] = (
     ORGANIZATION_ID,
     ALLOWED_NETWORKS,
@@ -220,6 +262,10 @@ OPTIONS: tuple[Option[Any], ...] = (
     LEASE,
     RESUME_RATE,
     RETENTION,
+    FAILURE_REPORTS,
+    GRACE,
+    CATCH_UP,
+    WATCH_INTERVAL,
 )
 
 

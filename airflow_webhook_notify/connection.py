@@ -92,7 +92,15 @@ def parse_webhook(conn: StoredConnection) -> Webhook:
         proxy=fields.parse_proxy(extra.get("proxy")),
         allow_http=allow_http,
         nickname=(conn.description or "").strip() or conn.conn_id,
+        retries=fields.parse_flag(form.RETRIES.label, extra.get("retries"), default=False),
+        roll_up=_amount(form.ROLL_UP, extra, unit="seconds", limits=form.ROLL_UP_RANGE),
+        rate=_amount(form.RATE, extra, unit="events a minute", limits=form.RATE_RANGE),
+        heartbeat=_amount(form.HEARTBEAT, extra, unit="minutes", limits=form.HEARTBEAT_RANGE),
     )
+
+
+def _amount(field: form.Field, extra: Mapping[str, Any], *, unit: str, limits: tuple[float, float]) -> float | None:
+    return fields.parse_amount(field.label, extra.get(field.key), unit=unit, limits=limits)
 
 
 def get_webhook(conn_id: str) -> Webhook:
@@ -298,6 +306,10 @@ def _extra_values(webhook: Webhook) -> dict[str, Any]:
         "dags": list(webhook.dags),
         "tags": list(webhook.tags),
         "level": webhook.level.value,
+        "retries": webhook.retries,
+        "roll_up": webhook.roll_up,
+        "rate": webhook.rate,
+        "heartbeat": webhook.heartbeat,
         "headers": dict(webhook.headers),
         "timeout": webhook.timeout,
         "connect_timeout": webhook.connect_timeout,

@@ -243,6 +243,20 @@ def parse_timeout(label: str, value: object, *, default: float) -> float:
     return seconds
 
 
+def parse_amount(label: str, value: object, *, unit: str, limits: tuple[float, float]) -> float | None:
+    """Return a number of something, None where the field is empty."""
+    low, high = limits
+    if value in (None, ""):
+        return None
+    try:
+        amount = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else None
+    except ValueError:
+        amount = None
+    if amount is None or not low <= amount <= high:
+        raise ConfigurationError(label, f"must be a number of {unit} from {low:g} to {high:g}, or empty")
+    return amount
+
+
 def parse_flag(label: str, value: object, *, default: bool) -> bool:
     """Return a yes or no."""
     if value in (None, ""):

@@ -21,6 +21,12 @@ SIGNING_SECRET = "Signing secret"
 
 #: Shortest and longest time that one attempt may take, in seconds.
 TIMEOUT_RANGE = (0.1, 60.0)
+#: Shortest and longest time for which failures are rolled up, in seconds.
+ROLL_UP_RANGE = (1.0, 3600.0)
+#: Least and most events a minute that a rate limit may ask for.
+RATE_RANGE = (0.1, 60_000.0)
+#: Shortest and longest time between two heartbeats, in minutes.
+HEARTBEAT_RANGE = (1.0, 1440.0)
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,31 @@ LEVEL = Field(
     "Level",
     "Which job executions a subscription hears of: those of DAGs, of tasks, or both.",
     {"type": ["string", "null"], "enum": [level.value for level in Level], "default": Level.DAG.value},
+)
+RETRIES = Field(
+    "retries",
+    "Retries",
+    "Whether a subscription hears of each failed try that Airflow tries again, too. Default: only of the last.",
+    {"type": ["boolean", "null"], "default": False},
+)
+ROLL_UP = Field(
+    "roll_up",
+    "Roll up failures",
+    "Seconds for which a subscription gathers the failed tasks of one run into one event; the run's end ends it. "
+    "Empty: an event for each.",
+    {"type": ["number", "null"], "minimum": ROLL_UP_RANGE[0], "maximum": ROLL_UP_RANGE[1]},
+)
+RATE = Field(
+    "rate",
+    "Rate limit",
+    "How many events a minute a subscription sends at most; the others wait. Empty: no limit.",
+    {"type": ["number", "null"], "minimum": RATE_RANGE[0], "maximum": RATE_RANGE[1]},
+)
+HEARTBEAT = Field(
+    "heartbeat",
+    "Heartbeat",
+    "Minutes between two pings, by which the receiver notices when Airflow is dead. Empty: none.",
+    {"type": ["number", "null"], "minimum": HEARTBEAT_RANGE[0], "maximum": HEARTBEAT_RANGE[1]},
 )
 HEADERS = Field(
     "headers",
@@ -122,6 +153,10 @@ FIELDS: tuple[Field, ...] = (
     DAGS,
     TAGS,
     LEVEL,
+    RETRIES,
+    ROLL_UP,
+    RATE,
+    HEARTBEAT,
     HEADERS,
     TIMEOUT,
     CONNECT_TIMEOUT,

@@ -27,6 +27,9 @@ MAX_DEPTH = 16
 MAX_RAW_TEXT = 2**20
 CUT = "… (cut)"
 
+# `json.dumps` makes an encoder anew for each of the many small values.
+_to_text = json.JSONEncoder(ensure_ascii=False).encode
+
 Redact = Callable[[str, str | None], str]
 
 
@@ -146,5 +149,5 @@ class Sanitizer:
             self.problems.append(text)
 
     def _spend(self, leaf: object) -> object:
-        self._used += len(json.dumps(leaf, ensure_ascii=False).encode()) + 2
+        self._used += len(_to_text(leaf).encode()) + 2
         return leaf

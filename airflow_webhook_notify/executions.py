@@ -20,7 +20,7 @@ from airflow_webhook_notify.payloads import JOB_EXECUTION, MAX_DATA
 from airflow_webhook_notify.retry_delay import next_retry_at
 
 #: Where operators keep what they run, the most telling first.
-_COMMAND_FIELDS = ("bash_command", "command", "commands", "cmds", "sql", "application", "notebook_path")
+COMMAND_FIELDS = ("bash_command", "command", "commands", "cmds", "sql", "application", "notebook_path")
 #: What operators say of an exit code in the text of their exception.
 _EXIT_CODE = re.compile(r"(?:exit(?:ed with)?|return|returned)[ _]?(?:code|status)\b\D{0,24}?(-?\d{1,6})", re.I)
 #: What Airflow puts before the module name of a DAG file, to tell two files of one name apart.
@@ -43,7 +43,7 @@ _ORDER = (
     "Airflow",
     "Custom",
 )
-_NO_REASON = "Airflow gave no reason; the task's process may have been killed"
+NO_REASON = "Airflow gave no reason; the task's process may have been killed"
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,17 @@ def build_event(
         facts = _dag_run_facts(context, state)
     else:
         facts = _task_facts(context, state, sources)
-    return _event_of(facts, custom, sources)
+    return event_of_facts(facts, custom, sources)
 
 
 @dataclass(frozen=True)
-class _Facts:
-    """What is known of a job execution, before it is masked and capped."""
+class Facts:
+    """What is known of a job execution, before it is masked and capped.
+
+    :param identity: the arguments of :func:`event_id` but the deployment's
+    :param data: `Data` in the wire's keys, without texts
+    :param at: milliseconds since the epoch
+    """
 
     topic: str
     identity: dict[str, Any]
@@ -112,7 +117,8 @@ class _Facts:
     at: int | None = None
 
 
-def _event_of(facts: _Facts, custom: Mapping[str, Any] | None, sources: Sources) -> Built:
+def event_of_facts(facts: Facts, custom: Mapping[str, Any] | None, sources: Sources) -> Built:
+    """Return the event of a job execution, whoever noticed it."""
     texts = Sanitizer(sources.redact, limit=MAX_DATA)
     data = dict(facts.data)
     at = facts.at or sources.now
@@ -160,14 +166,14 @@ def _airflow_state(context: Mapping[str, Any], fallback_state: str | None) -> st
     return "up_for_retry" if _number(ti, "try_number") <= _number(ti, "max_tries") else "failed"
 
 
-def _task_facts(context: Mapping[str, Any], state: str, sources: Sources) -> _Facts:
+def _task_facts(context: Mapping[str, Any], state: str, sources: Sources) -> Facts:
     ti, task = context["ti"], getattr(context["ti"], "task", None) or context.get("task")
     topic = topics.topic_of(state) or topics.FAILED
     exception = context.get("exception")
     ended = topic != topics.STARTED
     at = _ms(getattr(ti, "end_date" if ended else "start_date", None)) or sources.now
     started = _ms(getattr(ti, "start_date", None))
-    return _Facts(
+    return Facts(
         topic=topic,
         identity=_task_identity(context, ti, topic),
         data={
@@ -221,30 +227,30 @@ def _task_reference(context: Mapping[str, Any], ti: Any, task: Any, state: str) 
     }
 
 
-def _dag_run_facts(context: Mapping[str, Any], state: str) -> _Facts:
+def _dag_run_facts(context: Mapping[str, Any], state: str) -> Facts:
     topic = topics.topic_of(state) or topics.FAILED
     reason = context.get("reason")
     failed = topic == topics.FAILED
     return _run_facts(context, topic, state, message=str(reason) if failed and reason else None)
 
 
-def _overdue_facts(context: Mapping[str, Any]) -> _Facts:
+def _overdue_facts(context: Mapping[str, Any]) -> Facts:
     deadline = context["deadline"]
     missed = f"the deadline {deadline.get('deadline_time')} has passed"
     state = str(_of_run(context, "state") or "running")
     facts = _run_facts(context, topics.OVERDUE, state, message=missed)
     # A run may have several deadlines, and each that is missed is an occurrence of its own.
     identity = {**facts.identity, "topic": f"{topics.OVERDUE}#{deadline.get('id')}"}
-    return _Facts(facts.topic, identity, facts.data, message=missed)
+    return Facts(facts.topic, identity, facts.data, message=missed)
 
 
-def _run_facts(context: Mapping[str, Any], topic: str, state: str, *, message: str | None) -> _Facts:
+def _run_facts(context: Mapping[str, Any], topic: str, state: str, *, message: str | None) -> Facts:
     dag = context.get("dag")
     run_id = str(context.get("run_id") or _of_run(context, "run_id", "dag_run_id"))
     dag_id = str(getattr(dag, "dag_id", None) or _of_run(context, "dag_id"))
     clear_number, started = _clear_number(context), _ms(_of_run(context, "start_date"))
     identity = {"dag_id": dag_id, "run_id": run_id, "clear_number": clear_number, "task_id": None}
-    return _Facts(
+    return Facts(
         topic=topic,
         identity={**identity, "map_index": -1, "try_number": 0, "topic": topic},
         data={
@@ -311,11 +317,11 @@ def _task_message(topic: str, exception: object) -> str | None:
         return None
     if exception is not None:
         return text_of(exception)
-    return _NO_REASON if topic == topics.FAILED else None
+    return NO_REASON if topic == topics.FAILED else None
 
 
 def _command(task: Any) -> object:
-    for name in _COMMAND_FIELDS:
+    for name in COMMAND_FIELDS:
         value = getattr(task, name, None)
         if isinstance(value, str) and value:
             return value
@@ -343,7 +349,12 @@ def _trigger_type(context: Mapping[str, Any], run_id: str) -> str:
     if run_type is None:
         prefix = run_id.partition("__")[0]
         run_type = prefix if prefix in _RUN_ID_TYPES else "manual"
-    return _TRIGGER_TYPES.get(str(run_type), str(run_type))
+    return trigger_type_of(str(run_type))
+
+
+def trigger_type_of(run_type: str) -> str:
+    """Return `TriggerType` for a run's type in Airflow."""
+    return _TRIGGER_TYPES.get(run_type, run_type)
 
 
 def _clear_number(context: Mapping[str, Any]) -> int:

@@ -66,6 +66,10 @@ class Webhook:
     :param proxy: URL of the HTTP proxy to go through
     :param allow_http: whether a plain `http` endpoint is accepted
     :param nickname: what a person calls it
+    :param retries: whether its subscription hears of each failed try that another follows, too
+    :param roll_up: seconds for which its subscription gathers the task failures of a run into one event
+    :param rate: how many events a minute its subscription sends at most; the others wait
+    :param heartbeat: minutes between two pings that say that Airflow is alive
     """
 
     id: str
@@ -84,6 +88,10 @@ class Webhook:
     proxy: str | None = field(default=None, repr=False)
     allow_http: bool = False
     nickname: str = ""
+    retries: bool = False
+    roll_up: float | None = None
+    rate: float | None = None
+    heartbeat: float | None = None
 
     @property
     def origin(self) -> str:

@@ -7,7 +7,7 @@ route tells of the others: the app has no documentation of its own that anyone c
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -20,6 +20,7 @@ from airflow_webhook_notify.exceptions import WebhookError
 from airflow_webhook_notify.outbox.store import Outbox
 from airflow_webhook_notify.relay import Relay
 from airflow_webhook_notify.relay_settings import RelaySettings
+from airflow_webhook_notify.watcher.resident import Watcher, make_watcher
 
 log = logging.getLogger(__name__)
 
@@ -55,17 +56,45 @@ class ResidentRelay:
             self._relay = None
 
 
+class ResidentWatcher:
+    """The watcher of this API server, where it has one."""
+
+    def __init__(self) -> None:
+        self._watcher: Watcher | None = None
+
+    def start(self, on_taken: Callable[[], None]) -> None:
+        """Start it where the relay is; with several, one looks at a time.
+
+        :param on_taken: called when something was put into the outbox
+        """
+        try:
+            if config.RELAY.read() == "external":
+                return
+            self._watcher = make_watcher(on_taken=on_taken)
+            self._watcher.start()
+        except WebhookError as error:
+            log.error("webhooks: no watcher runs in this API server: %s", error)
+
+    def stop(self) -> None:
+        """Let the look that goes on end, and another watcher go on."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
+
+
 def build_app() -> FastAPI:
     """Return the app."""
-    outbox, relay = Outbox(), ResidentRelay()
+    outbox, relay, watcher = Outbox(), ResidentRelay(), ResidentWatcher()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         relay.start(outbox)
+        watcher.start(relay.wake)
         try:
             yield
         finally:
-            # It waits for what is in flight, which the event loop must not.
+            # They wait for what is in flight, which the event loop must not.
+            await run_in_threadpool(watcher.stop)
             await run_in_threadpool(relay.stop)
 
     app = FastAPI(title="Webhooks", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)

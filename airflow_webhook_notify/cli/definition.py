@@ -203,6 +203,11 @@ LISTEN_ARGS = (
     ),
     ARG_VERBOSE,
 )
+SUBSCRIPTIONS_ARGS = (
+    _arg("dag_id", metavar="DAG_ID", help="The DAG's id."),
+    ARG_OUTPUT,
+    ARG_VERBOSE,
+)
 DOCTOR_ARGS = (
     _arg("conn_id", metavar="CONN_ID", nargs="?", help="A webhook to check too, up to a ping."),
     _arg("--no-ping", dest="ping", action="store_false", help="Don't ping the webhook."),
@@ -276,6 +281,7 @@ def _build_group(name: str) -> GroupCommand:
             _command(name, "add", "Make a webhook and its signing secret", ADD_ARGS),
             _command(name, "list", "List the webhooks", (ARG_OUTPUT, ARG_VERBOSE)),
             _command(name, "show", "Show one webhook, without its secrets", (CONN_ID, ARG_OUTPUT, ARG_VERBOSE)),
+            _command(name, "subscriptions", "Say which webhooks hear of a DAG, and why", SUBSCRIPTIONS_ARGS),
             _command(name, "ping", "Send a ping; succeeds on a 2xx answer", (CONN_ID, ARG_OUTPUT, ARG_VERBOSE)),
             _command(name, "rotate-secret", "Give a webhook a new signing secret", ROTATE_ARGS),
             _command(name, "deliveries", "List deliveries, newest first", DELIVERIES_ARGS),
@@ -295,6 +301,7 @@ _FUNCTIONS = {
     "add": "webhooks.webhooks_add",
     "list": "webhooks.webhooks_list",
     "show": "webhooks.webhooks_show",
+    "subscriptions": "subscriptions.webhooks_subscriptions",
     "ping": "webhooks.webhooks_ping",
     "rotate-secret": "webhooks.webhooks_rotate_secret",
     "deliveries": "deliveries.webhooks_deliveries",

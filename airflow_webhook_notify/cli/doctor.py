@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from airflow_webhook_notify.cli import terminal
 from airflow_webhook_notify.cli.checks import Check, State, check_installation
 from airflow_webhook_notify.cli.command import recorded
+from airflow_webhook_notify.cli.listener_checks import check_failure_reports
 from airflow_webhook_notify.cli.outbox_checks import check_outbox
 from airflow_webhook_notify.cli.webhooks import describe_failure, find_webhook
 from airflow_webhook_notify.exceptions import ConfigurationError
@@ -36,6 +37,9 @@ def _run(args: Namespace) -> Iterator[Check]:
     now = int(time.time() * 1000)
     yield from check_installation(args.group)
     yield from check_outbox(Outbox(), group=args.group, now=now)
+    reports = check_failure_reports()
+    if reports is not None:
+        yield reports
     if args.conn_id is None:
         return
     try:

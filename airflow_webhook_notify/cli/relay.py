@@ -20,6 +20,7 @@ from airflow_webhook_notify.cli.command import component
 from airflow_webhook_notify.outbox.store import Outbox
 from airflow_webhook_notify.relay import Relay
 from airflow_webhook_notify.relay_settings import ALONE, RelaySettings
+from airflow_webhook_notify.watcher.resident import make_watcher
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +36,23 @@ def webhooks_relay(args: Namespace) -> None:  # noqa: ARG001 - every command has
     outbox.check()
     with Client(allowed_networks=config.ALLOWED_NETWORKS.read()) as client:
         relay = Relay(outbox, client, settings=settings)
-        with _finishing_on_signals(relay):
+        with _finishing_on_signals(relay), _watching(relay):
             log.info("The relay runs as process %d: up to %d attempts at once", os.getpid(), settings.in_flight)
             if elsewhere:
                 log.info("API servers send too; [webhook_notify] relay = external leaves it to processes like this")
             relay.run()
     log.info("The relay has stopped: what was in flight has ended, the rest is given back")
+
+
+@contextmanager
+def _watching(relay: Relay) -> Iterator[None]:
+    """Watch beside the relay; of all watchers one looks at a time."""
+    watcher = make_watcher(on_taken=relay.wake)
+    watcher.start()
+    try:
+        yield
+    finally:
+        watcher.stop()
 
 
 @contextmanager

@@ -139,6 +139,10 @@ def _details(webhook: Webhook, *, now: int) -> dict[str, object]:
     ends = [s.expires_at for s in webhook.secrets if s.expires_at is not None and s.expires_at > now]
     return {
         "level": webhook.level.value,
+        "retries": webhook.retries,
+        "roll_up": webhook.roll_up,
+        "rate": webhook.rate,
+        "heartbeat": webhook.heartbeat,
         "authorization": "set" if webhook.authorization else "not set",
         "secrets": len(webhook.secrets_at(now)),
         "old_secret_until": show_moment(max(ends)) if ends else None,

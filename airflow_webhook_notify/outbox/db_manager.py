@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.utils.db_manager import BaseDBManager
 
-from airflow_webhook_notify.outbox import tables
+from airflow_webhook_notify.outbox import watch_tables
 
 _HERE = Path(__file__).parent
 
@@ -18,7 +18,8 @@ _HERE = Path(__file__).parent
 class OutboxDBManager(BaseDBManager):
     """Named by `db-managers` in the provider info; Airflow makes and runs it."""
 
-    metadata = tables.metadata
+    # That of the outbox's tables too: it has the watcher's once their module is imported.
+    metadata = watch_tables.watch.metadata
     version_table_name = "alembic_version_webhook_notify"
     migration_dir = (_HERE / "migrations").as_posix()
     alembic_file = (_HERE / "alembic.ini").as_posix()

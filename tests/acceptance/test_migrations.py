@@ -20,6 +20,8 @@ OWN_TABLES = (
     "webhook_notify_attempt",
     "webhook_notify_delivery",
     "webhook_notify_webhook",
+    "webhook_notify_watch",
+    "webhook_notify_subscription",
     "alembic_version_webhook_notify",
 )
 CHECK = ("db", "check-migrations", "--migration-wait-timeout", "1")

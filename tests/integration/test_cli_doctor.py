@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import trustme
 from airflow.models.connection import Connection
+from airflow.models.errors import ParseImportError
 from airflow.utils.session import create_session
 from sqlalchemy import delete
 from sqlalchemy.exc import OperationalError
@@ -86,6 +87,24 @@ def test_an_option_that_cannot_be_read_is_to_be_mended(run: Run, monkeypatch: py
     state, detail = checks["[webhook_notify] allowed_networks"]
     assert state == "mend"
     assert "give networks separated by commas" in detail
+
+
+def test_a_dag_that_airflow_refuses_for_our_listener_is_a_warning(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, checks = examine(run)
+    assert checks["failure reports"] == ("ok", "on: a failed task leaves its message in an XCom")
+    text = "AirflowException: Listeners are not supported with end_from_trigger=True for deferrable operators."
+    with create_session(scoped=False) as session:
+        session.add(ParseImportError(filename="waits.py", stacktrace=text))
+    try:
+        _, checks = examine(run)
+        assert checks["failure reports"][0] == "warning"
+        assert "waits.py; set [webhook_notify] failure_reports to False" in checks["failure reports"][1]
+        monkeypatch.setenv("AIRFLOW__WEBHOOK_NOTIFY__FAILURE_REPORTS", "False")
+        _, checks = examine(run)
+        assert checks["failure reports"][0] == "ok"
+    finally:
+        with create_session(scoped=False) as session:
+            session.execute(delete(ParseImportError))
 
 
 def test_a_missing_fernet_key_is_a_warning(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,8 @@ def test_a_new_database_is_at_the_newest_revision(engine: Engine, manager: Outbo
     manager.initdb()  # type: ignore[no-untyped-call]
     assert manager.check_migration() is True  # type: ignore[no-untyped-call]
     assert set(inspect(engine).get_table_names()) == {
-        "alembic_version_webhook_notify", "webhook_notify_attempt", "webhook_notify_delivery", "webhook_notify_webhook"
+        "alembic_version_webhook_notify", "webhook_notify_attempt", "webhook_notify_delivery", "webhook_notify_webhook",
+        "webhook_notify_watch", "webhook_notify_subscription"
     }  # fmt: skip
 
 

@@ -31,6 +31,10 @@ def put(monkeypatch: pytest.MonkeyPatch, option: Option[Any], text: str) -> None
         (config.LEASE, 60.0),
         (config.RESUME_RATE, 20.0),
         (config.RETENTION, 30.0),
+        (config.FAILURE_REPORTS, True),
+        (config.GRACE, 30.0),
+        (config.CATCH_UP, 24.0),
+        (config.WATCH_INTERVAL, 1.0),
     ],
 )
 def test_defaults(option: Option[Any], default: object) -> None:
@@ -51,6 +55,11 @@ def test_defaults(option: Option[Any], default: object) -> None:
         (config.LEASE, "5", 5.0),
         (config.RESUME_RATE, "0.1", 0.1),
         (config.RETENTION, "3650", 3650.0),
+        (config.FAILURE_REPORTS, "false", False),
+        (config.FAILURE_REPORTS, "Yes", True),
+        (config.GRACE, "0", 0.0),
+        (config.CATCH_UP, "0.5", 0.5),
+        (config.WATCH_INTERVAL, "0.2", 0.2),
     ],
 )
 def test_values(monkeypatch: pytest.MonkeyPatch, option: Option[Any], text: str, value: object) -> None:
@@ -82,6 +91,10 @@ def test_values(monkeypatch: pytest.MonkeyPatch, option: Option[Any], text: str,
         (config.RESUME_RATE, "0"),
         (config.RESUME_RATE, "nan"),
         (config.RETENTION, "0"),
+        (config.FAILURE_REPORTS, "maybe"),
+        (config.GRACE, "601"),
+        (config.CATCH_UP, "0"),
+        (config.WATCH_INTERVAL, "0.1"),
         (config.RETENTION, "forever"),
     ],
 )

@@ -1,0 +1,140 @@
+"""DAGs in which tasks end in every way there is; all but one have no callback at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, BaseOperator, Context, task
+from airflow.sdk.exceptions import AirflowSkipException
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_webhook_notify import dag_callbacks, task_callbacks
+
+SOON = timedelta(seconds=1)
+LONG = 600
+
+
+class FailingTrigger(BaseTrigger):
+    """Fails as soon as it runs."""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return how the triggerer makes it."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Fail."""
+        if self.task_instance is not None:
+            raise RuntimeError("the trigger failed")
+        yield TriggerEvent(None)  # type: ignore[no-untyped-call]
+
+
+class DeferringOperator(BaseOperator):
+    """Gives its process back to a trigger that is not there."""
+
+    def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow's signature
+        """Defer."""
+        self.defer(trigger=FailingTrigger(), method_name="resume")  # type: ignore[no-untyped-call]
+
+    def resume(self, context: Context, event: Any) -> None:
+        """Never called."""
+
+
+@task
+def dies() -> None:
+    """Be killed as the kernel kills what takes too much memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task
+def dies_with_supervisor() -> None:
+    """Be killed together with the process that would tell."""
+    os.kill(os.getppid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task
+def raises() -> None:
+    """Fail by an exception."""
+    raise ValueError("no such table")
+
+
+@task
+def exits() -> None:
+    """Fail by an exit status."""
+    sys.exit(7)
+
+
+@task
+def sleeps() -> None:
+    """Run for as long as anyone lets it."""
+    time.sleep(LONG)
+
+
+@task
+def times_out() -> None:
+    """Take too long."""
+    time.sleep(LONG)
+
+
+@task
+def skips() -> None:
+    """Skip."""
+    raise AirflowSkipException("nothing to do")
+
+
+@task
+def is_mapped(number: int) -> None:
+    """Fail for one number."""
+    if number == 2:
+        raise ValueError("two")
+
+
+with DAG("fine"):
+    BashOperator(task_id="works", bash_command="echo {{ run_id }}") >> EmptyOperator(task_id="empty") >> skips()
+
+with DAG("fails"):
+    BashOperator(task_id="exits_seven", bash_command="exit 7") >> EmptyOperator(task_id="later")
+    raises()
+    exits()
+
+with DAG("killed"):
+    dies()
+
+with DAG("lost"):
+    dies_with_supervisor()
+
+with DAG("retried"):
+    BashOperator(task_id="recovers", bash_command="exit {{ 2 - ti.try_number }}", retries=1, retry_delay=SOON)
+
+with DAG("killed_twice"):
+    dies.override(task_id="dies", retries=1, retry_delay=SOON)()
+
+with DAG("mapped"):
+    is_mapped.expand(number=[1, 2, 3])
+
+with DAG("task_timeout"):
+    times_out.override(task_id="times_out", execution_timeout=SOON)()
+
+with DAG("run_timeout", dagrun_timeout=timedelta(seconds=20)):
+    sleeps()
+
+with DAG("deferred"):
+    DeferringOperator(task_id="defers")
+
+with DAG("attached", default_args=task_callbacks("watch", retries=True, skips=True), **dag_callbacks("watch")):
+    BashOperator(task_id="works", bash_command="true") >> skips()
+    BashOperator(task_id="fails", bash_command="exit 3", retries=1, retry_delay=SOON)
+    is_mapped.expand(number=[1, 2])
+    dies()
+
+for name in ("marked_success", "marked_failed", "run_marked", "cleared"):
+    with DAG(name):
+        sleeps()
