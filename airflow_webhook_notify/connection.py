@@ -10,8 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from airflow_webhook_notify import connection_fields as fields
@@ -48,8 +47,7 @@ class StoredConnection(Protocol):
     extra: str | None
 
 
-@dataclass(frozen=True)
-class ListedWebhook:
+class ListedWebhook(NamedTuple):
     """One webhook in a listing; exactly one of `webhook` and `problem` is set.
 
     :param source: `database` or `environment`; those of a secrets backend can't be listed

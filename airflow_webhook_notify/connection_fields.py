@@ -6,7 +6,6 @@ names the field and says what to put there, and never shows the value where it m
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -53,11 +52,19 @@ def parse_extra(extra: str | None) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigurationError("Extra", 'is not a JSON object; give one such as {"timeout": 15}')
     for key in value:
-        meant = difflib.get_close_matches(key, _KNOWN_KEYS, n=1, cutoff=0.8)
-        # A key that nobody knows may be another tool's; one that nearly is ours would be silently without effect.
-        if key not in _KNOWN_KEYS and meant:
-            raise ConfigurationError("Extra", f"has the unknown field {key[:80]!r}; did you mean {meant[0]!r}?")
+        if key not in _KNOWN_KEYS:
+            _check_unknown(key)
     return value
+
+
+def _check_unknown(key: str) -> None:
+    # Here, not above: a task process loads this module for each event, and hardly ever needs that one.
+    from difflib import get_close_matches
+
+    # A key that nobody knows may be another tool's; one that nearly is ours would be silently without effect.
+    meant = get_close_matches(key, _KNOWN_KEYS, n=1, cutoff=0.8)
+    if meant:
+        raise ConfigurationError("Extra", f"has the unknown field {key[:80]!r}; did you mean {meant[0]!r}?")
 
 
 def check_endpoint(url: str | None, *, allow_http: bool) -> str:

@@ -18,7 +18,6 @@ import math
 import pathlib
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from airflow_webhook_notify.payloads import MAX_TEXT
 
@@ -43,7 +42,6 @@ def cap_text(text: str, limit: int = MAX_TEXT) -> tuple[str, bool]:
     return raw[:room].decode("utf-8", errors="ignore") + CUT, True
 
 
-@dataclass
 class Sanitizer:
     """Turns one tree of values into JSON values.
 
@@ -51,11 +49,12 @@ class Sanitizer:
     :param limit: bytes of JSON that the whole may take
     """
 
-    redact: Redact
-    limit: int
-    problems: list[str] = field(default_factory=list)
-    _used: int = 0
-    _open: set[int] = field(default_factory=set)
+    def __init__(self, redact: Redact, limit: int) -> None:
+        self.redact = redact
+        self.limit = limit
+        self.problems: list[str] = []
+        self._used = 0
+        self._open: set[int] = set()
 
     def sanitize(self, value: object, *, path: str) -> object:
         """Return the value as JSON values.

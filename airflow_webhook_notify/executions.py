@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from airflow_webhook_notify import topics
@@ -22,7 +21,7 @@ from airflow_webhook_notify.retry_delay import next_retry_at
 #: Where operators keep what they run, the most telling first.
 COMMAND_FIELDS = ("bash_command", "command", "commands", "cmds", "sql", "application", "notebook_path")
 #: What operators say of an exit code in the text of their exception.
-_EXIT_CODE = re.compile(r"(?:exit(?:ed with)?|return|returned)[ _]?(?:code|status)\b\D{0,24}?(-?\d{1,6})", re.I)
+_EXIT_CODE = r"(?i)(?:exit(?:ed with)?|return|returned)[ _]?(?:code|status)\b\D{0,24}?(-?\d{1,6})"
 #: What Airflow puts before the module name of a DAG file, to tell two files of one name apart.
 _MANGLED = re.compile(r"^unusual_prefix_[0-9a-f]{40}_")
 _TRIGGER_TYPES = {"scheduled": "schedule"}
@@ -46,8 +45,7 @@ _ORDER = (
 NO_REASON = "Airflow gave no reason; the task's process may have been killed"
 
 
-@dataclass(frozen=True)
-class Sources:
+class Sources(NamedTuple):
     """What an event is built with besides the context.
 
     :param organization_id: the deployment
@@ -62,8 +60,7 @@ class Sources:
     base_url: str | None = None
 
 
-@dataclass(frozen=True)
-class Built:
+class Built(NamedTuple):
     """An event, and what of the author's data could not go into it."""
 
     event: Event
@@ -100,8 +97,7 @@ def build_event(
     return event_of_facts(facts, custom, sources)
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of a job execution, before it is masked and capped.
 
     :param identity: the arguments of :func:`event_id` but the deployment's
@@ -297,7 +293,7 @@ def exit_status(topic: str, exception: object) -> int | None:
         code = getattr(exception, name, None)
         if isinstance(code, int) and not isinstance(code, bool) and code != 0:
             return code
-    found = _EXIT_CODE.search(text_of(exception)) if exception is not None else None
+    found = re.search(_EXIT_CODE, text_of(exception)) if exception is not None else None
     return int(found[1]) or 1 if found else 1
 
 

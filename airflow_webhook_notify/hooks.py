@@ -10,9 +10,8 @@ import os
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow.sdk import BaseHook
 
@@ -56,8 +55,7 @@ def shared_client() -> Client:
     return _clients[networks]
 
 
-@dataclass(frozen=True)
-class Ping:
+class Ping(NamedTuple):
     """A ping and how it ended."""
 
     event: Event

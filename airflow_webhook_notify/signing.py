@@ -17,9 +17,8 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from secrets import token_bytes
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from airflow_webhook_notify.exceptions import (
     ConfigurationError,
@@ -64,8 +63,7 @@ class HasItems(Protocol):
         """Return the pairs of name and value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """What a genuine request has proven.
 
     :param dialect: `standard-webhooks`, `github` or `hub`

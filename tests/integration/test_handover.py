@@ -9,14 +9,15 @@ import socket
 
 import pytest
 
-from airflow_webhook_notify import topics
+from airflow_webhook_notify import handover, topics
 from airflow_webhook_notify.exceptions import ConfigurationError
 from airflow_webhook_notify.handover import COOL_DOWN, HandOver, HandOverError, intake_url
 from airflow_webhook_notify.hooks import WebhookHook
 from airflow_webhook_notify.models import Event, SigningSecret, Webhook
 from airflow_webhook_notify.payloads import event_from_json
 from airflow_webhook_notify.signing import verify
-from tests.servers import Answer, RecordingServer
+from tests.integration.conftest import Certificates
+from tests.servers import Answer, ProxyServer, RecordingServer
 from tests.webhooks import AUTHORIZATION, SECRET, assert_no_credentials
 
 EVENT = Event("e-1", topics.FAILED, 1_700_000_000_000, "acme", "JobExecution", {"Id": "x", "Custom": {"é": "☃"}})
@@ -64,7 +65,7 @@ def test_the_event_arrives_whole_and_signed_by_the_webhooks_secret(monkeypatch: 
         (Answer(404, body=b"<html>"), "answered 404"),
         (Answer(503, body=b'{"detail": "run `airflow db migrate`"}'), "answered 503: run `airflow db migrate`"),
         (Answer(200), "answered 200"),
-        (Answer(202, delay=30), "can't be reached (ReadTimeout)"),
+        (Answer(202, delay=30), "can't be reached (TimeoutError)"),
     ],
 )
 def test_an_intake_that_does_not_take_it_is_told(monkeypatch: pytest.MonkeyPatch, answer: Answer, says: str) -> None:
@@ -81,7 +82,7 @@ def test_an_intake_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) ->
         port = closed.getsockname()[1]
     point_at(monkeypatch, f"http://127.0.0.1:{port}")
     with pytest.raises(
-        HandOverError, match=rf"the intake at http://127.0.0.1:{port} can't be reached \(ConnectError\)"
+        HandOverError, match=rf"the intake at http://127.0.0.1:{port} can't be reached \(ConnectionRefusedError\)"
     ):
         HandOver().send(WEBHOOK, EVENT)
 
@@ -97,6 +98,45 @@ def test_an_intake_that_failed_is_left_alone_for_a_while(monkeypatch: pytest.Mon
         assert len(server.requests) == 1
         clock.seconds = COOL_DOWN
         assert hand_over.send(WEBHOOK, EVENT) == "d-1"
+
+
+def test_an_https_intake_is_verified_as_the_task_sdk_verifies_it(
+    monkeypatch: pytest.MonkeyPatch, certificates: Certificates
+) -> None:
+    handover._context.cache_clear()
+    with RecordingServer(TAKEN, tls=certificates.good) as server:
+        point_at(monkeypatch, server.url(""))
+        with pytest.raises(HandOverError, match=r"can't be reached \(SSLCertVerificationError\)"):
+            HandOver().send(WEBHOOK, EVENT)
+        monkeypatch.setenv("AIRFLOW__API__SSL_CERT", certificates.bundle)
+        handover._context.cache_clear()
+        assert HandOver().send(WEBHOOK, EVENT) == "d-1"
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("scheme", "asked"),
+    [
+        ("http", "POST http://127.0.0.1:{port}/webhook-notify/v1/webhooks/team%2Fops/events"),
+        ("https", "CONNECT 127.0.0.1:{port}"),
+    ],
+)
+def test_a_proxy_of_the_environment_is_used(
+    monkeypatch: pytest.MonkeyPatch, certificates: Certificates, scheme: str, asked: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__SSL_CERT", certificates.bundle)
+    handover._context.cache_clear()
+    tls = certificates.good if scheme == "https" else None
+    with RecordingServer(TAKEN, tls=tls) as server, ProxyServer(credentials="user:pass word") as proxy:
+        point_at(monkeypatch, server.url(""))
+        monkeypatch.setenv(f"{scheme}_proxy", proxy.url("").replace("//", "//user:pass%20word@"))
+        assert HandOver().send(WEBHOOK, EVENT) == "d-1"
+        assert server.requests[0].path == "/webhook-notify/v1/webhooks/team%2Fops/events"
+        assert server.requests[0].header("Host") == f"127.0.0.1:{server.port}"
+        assert proxy.asked == [asked.format(port=server.port)]
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        HandOver().send(WEBHOOK, EVENT)
+        assert len(proxy.asked) == 1
 
 
 @pytest.mark.parametrize(

@@ -362,7 +362,8 @@ def test_with_the_budget_spent_and_no_intake_nothing_is_tried(
         WebhookNotifier("ops")(contexts.task_context(load, state="failed", try_number=number))
     first, second = log.warnings()
     assert (
-        "was not sent: the intake at http://127.0.0.1:1 can't be reached (ConnectError), and the webhooks of" in first
+        "was not sent: the intake at http://127.0.0.1:1 can't be reached (ConnectionRefusedError), "
+        "and the webhooks of" in first
     )
     assert second == "webhook ops: job.execution.failed was not sent: the webhooks of this process have used their 0 s"
     assert server.requests == []
