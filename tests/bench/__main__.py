@@ -1,37 +1,49 @@
-"""Measures everything and writes docs/benchmarks.md: `make bench`.
+"""Measures and writes docs/benchmarks.md: `make bench`, or `python -m tests.bench` and some of the scenes' names.
 
-Invariant: what the page says of figures comes from one run of this.
+Invariant: what one table of the page says comes from one run of this.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.bench import measurements
-from tests.bench.measurements import Figure
-from tests.bench.plot import draw
-from tests.bench.scenes import Databases, databases
+from tests.bench import callbacks, imports, measurements
+from tests.bench.figures import Figure, table, told
+from tests.bench.plot import draw, draw_callbacks
+from tests.bench.scenes import DATABASES, Databases, databases
 
 DOCS = Path(__file__).parents[2] / "docs"
-BEGIN, END = "<!-- figures: written by `make bench` -->\n", "<!-- end of the figures -->\n"
+#: Mean of the last minute.
+LOAD = os.getloadavg()[0]
 
 
-def measure(bases: Databases) -> tuple[list[Figure], list[float]]:
-    """Take every figure, and the memory of a relay over time."""
-    figures = []
-    for figure in _figures(bases):
-        print(f"{'ok ' if figure.met else 'NOT'} {figure.name}: {figure.measured}", flush=True)
-        figures.append(figure)
+def measure_imports(_: Databases) -> None:
+    """Measure what an import costs a DAG file."""
+    write("imports", table(told(imports.measure())))
+
+
+def measure_callbacks(bases: Databases) -> None:
+    """Measure what a callback adds to a task."""
+    found = [callbacks.measure(bases, kind) for kind in DATABASES]
+    figures = [*told(figure for results in found for figure in callbacks.figures(results))]
+    write("callbacks", table(figures))
+    plot("callbacks", draw_callbacks(found[0]))
+
+
+def measure_relay(bases: Databases) -> None:
+    """Measure what the relay can do, and its memory over time."""
+    figures = [*told(_relay_figures(bases))]
     flat, sizes = measurements.memory(bases)
-    print(f"{'ok ' if flat.met else 'NOT'} {flat.name}: {flat.measured}", flush=True)
-    return [*figures, flat], sizes
+    write("figures", table([*figures, *told([flat])]))
+    plot("benchmarks", draw(figures, sizes))
 
 
-def _figures(bases: Databases) -> Iterator[Figure]:
+def _relay_figures(bases: Databases) -> Iterator[Figure]:
     yield from measurements.throughput(bases)
     yield from measurements.slow_endpoint(bases)
     yield from measurements.latency(bases)
@@ -40,28 +52,36 @@ def _figures(bases: Databases) -> Iterator[Figure]:
     yield from measurements.idle_cost(bases)
 
 
-def write(figures: list[Figure], sizes: list[float]) -> None:
-    """Put the figures into the page, and the plot beside it."""
+SCENES: dict[str, Callable[[Databases], None]] = {
+    "imports": measure_imports,
+    "callbacks": measure_callbacks,
+    "relay": measure_relay,
+}
+
+
+def write(name: str, text: str) -> None:
+    """Put a table into its place on the page."""
     page = DOCS / "benchmarks.md"
-    before, _, rest = page.read_text().partition(BEGIN)
-    lines = [f"| {each.name} | {each.measured} | {each.wanted} | {_verdict(each)} |" for each in figures]
-    table = "\n".join(["| what | measured | wanted | |", "|---|---|---|---|", *lines])
-    page.write_text(f"{before}{BEGIN}{_machine()}\n\n{table}\n{END}{rest.partition(END)[2]}")
+    begin, end = f"<!-- {name}: written by `make bench` -->\n", f"<!-- end of the {name} -->\n"
+    before, _, rest = page.read_text().partition(begin)
+    page.write_text(f"{before}{begin}{_machine()}\n\n{text}\n{end}{rest.partition(end)[2]}")
+
+
+def plot(name: str, svg: str) -> None:
+    """Put a plot beside the page."""
     (DOCS / "img").mkdir(exist_ok=True)
-    (DOCS / "img" / "benchmarks.svg").write_text(draw(figures, sizes))
-
-
-def _verdict(figure: Figure) -> str:
-    return "" if not figure.wanted else "met" if figure.met else "**not met**"
+    (DOCS / "img" / f"{name}.svg").write_text(svg)
 
 
 def _machine() -> str:
     return (
         f"Measured with Python {platform.python_version()}, Airflow {version('apache-airflow')}, SQLAlchemy "
-        f"{version('SQLAlchemy')}, on {os.cpu_count()} processors that the endpoint, the database and the relays share."
+        f"{version('SQLAlchemy')}, on {os.cpu_count()} processors that everything here shares. Load of the machine "
+        f"when it began, by other work: {LOAD:.1f}."
     )
 
 
 if __name__ == "__main__":
     with databases() as made:
-        write(*measure(made))
+        for scene in sys.argv[1:] or SCENES:
+            SCENES[scene](made)

@@ -52,10 +52,10 @@ def _field(head: bytes, name: bytes) -> bytes:
     return head.partition(b"\r\n" + name + b":")[2].partition(b"\r\n")[0].strip()
 
 
-async def _serve(pipe: Connection, delay: float) -> None:
+async def _serve(pipe: Connection, delay: float, port: int) -> None:
     arrivals: list[tuple[str, float]] = []
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Protocol(arrivals, delay), "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(lambda: _Protocol(arrivals, delay), "127.0.0.1", port, backlog=1024)
     pipe.send(server.sockets[0].getsockname()[1])
     asked = asyncio.Event()
     loop.add_reader(pipe.fileno(), asked.set)
@@ -73,9 +73,9 @@ async def _serve(pipe: Connection, delay: float) -> None:
             arrivals.clear()
 
 
-def _main(pipe: Connection, delay: float) -> None:
+def _main(pipe: Connection, delay: float, port: int) -> None:
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(_serve(pipe, delay))
+        uvloop.run(_serve(pipe, delay, port))
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,13 @@ class BenchEndpoint:
 
 
 @contextlib.contextmanager
-def endpoint(*, delay: float = 0.0) -> Iterator[BenchEndpoint]:
-    """Run an endpoint that takes so many seconds for its answer."""
+def endpoint(*, delay: float = 0.0, port: int = 0) -> Iterator[BenchEndpoint]:
+    """Run an endpoint that takes so many seconds for its answer.
+
+    :param port: where it listens; any free one where 0
+    """
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=_main, args=(theirs, delay), daemon=True)
+    process = multiprocessing.get_context("fork").Process(target=_main, args=(theirs, delay, port), daemon=True)
     process.start()
     try:
         yield BenchEndpoint(f"http://127.0.0.1:{ours.recv()}/hook", ours)

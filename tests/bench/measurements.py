@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import psutil
 import requests
@@ -19,25 +18,12 @@ from airflow_webhook_notify.client import build_headers
 from airflow_webhook_notify.payloads import build_payload
 from airflow_webhook_notify.relay import Relay
 from tests.bench.endpoint import BenchEndpoint, endpoint
+from tests.bench.figures import Figure
 from tests.bench.outbox import FILL, make_delivery, now
 from tests.bench.scenes import DATABASES, Databases, Scene, make_engine, relay_processes, scene, wait_for
 from tests.sending import make_webhook
 
 ROUNDS = 3
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table.
-
-    :param value: what the plot shows; None for what it leaves out
-    """
-
-    name: str
-    measured: str
-    wanted: str
-    met: bool
-    value: float | None = None
 
 
 def throughput(bases: Databases, *, deliveries: int = 10_000) -> Iterator[Figure]:

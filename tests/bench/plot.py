@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
+from math import log10
 
-from tests.bench.measurements import Figure
+from tests.bench.callbacks import KIND_NAMES, NAMES, Results
+from tests.bench.figures import Figure
 
 WIDTH, BAR, GAP, LEFT = 860, 22, 12, 430
 STYLE = (
@@ -26,6 +28,31 @@ def draw(figures: Sequence[Figure], sizes: Sequence[float]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">'
         f"<title>Deliveries a second, and memory of a relay</title><style>{STYLE}</style>{''.join(parts)}</svg>\n"
+    )
+
+
+def draw_callbacks(results: Results) -> str:
+    """Return an SVG: what each callback adds to a task, as bars on a scale of powers of ten, from 1 ms on."""
+    height = 40 + len(results.taken) * (BAR + GAP)
+    title = f"What one callback adds to a task: median in ms, each mark ten times the last; {results.database}"
+    parts = [f'<text x="0" y="18">{escape(title)}</text>']
+    step = (WIDTH - LEFT - 170) / 4.5
+    for power in range(5):
+        x = LEFT + power * step
+        parts.append(f'<line class="axis" x1="{x:.0f}" y1="28" x2="{x:.0f}" y2="{height}" stroke-dasharray="2 4"/>')
+    for place, taken in enumerate(sorted(results.taken, key=lambda each: list(KIND_NAMES).index(each.kind))):
+        y = 36 + place * (BAR + GAP)
+        name = f"{KIND_NAMES[taken.kind]}: {NAMES[taken.sender].strip('`')}"
+        length = max(1.0, log10(taken.median) * step)
+        lost = f", {taken.lost} of {taken.events} lost" if taken.lost else ""
+        parts += [
+            f'<text x="{LEFT - 10}" y="{y + 16}" text-anchor="end">{escape(name)}</text>',
+            f'<rect class="bar" x="{LEFT}" y="{y}" width="{length:.0f}" height="{BAR}" rx="2"/>',
+            f'<text x="{LEFT + length + 8:.0f}" y="{y + 16}">{taken.median:,.0f}{lost}</text>',
+        ]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style>{''.join(parts)}</svg>\n"
     )
 
 
