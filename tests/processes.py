@@ -72,6 +72,9 @@ class Process:
         self.popen.wait(patience)
 
     def _family(self) -> set[psutil.Process]:
+        if not self.running:
+            # Its id may be that of a process of somebody else by now.
+            return set()
         try:
             parent = psutil.Process(self.popen.pid)
             return {parent, *parent.children(recursive=True)}
