@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from airflow_webhook_notify.signing import verify
@@ -84,12 +84,14 @@ class Alone:
         held = self.airflow.home / f"{run_id}.held"
         self.airflow.wait_until(f"a callback of {run_id} waits", held.exists, timeout=60)
 
-    def execute(self, *statements: str) -> None:
-        """Have the metadata database execute statements."""
+    def drop_own_tables(self) -> None:
+        """Make the database what it was before this package was installed."""
         engine = create_engine(self.airflow.database_url, poolclass=NullPool)
+        ours = [name for name in inspect(engine).get_table_names() if "webhook_notify" in name]
         with engine.begin() as connection:
-            for statement in statements:
-                connection.execute(text(statement))
+            # In this order, none goes before one that refers to it.
+            for name in sorted(ours):
+                connection.execute(text(f"DROP TABLE {name}"))
 
 
 @pytest.fixture(scope="module")
@@ -210,8 +212,7 @@ def test_without_its_tables_all_is_delivered_directly_until_airflow_db_migrate_m
     airflow = alone.airflow
     # First its relay ends, which would miss the tables too and say so.
     airflow.stop_component("api-server")
-    alone.execute(*(f"DROP TABLE webhook_notify_{name}" for name in OWN_TABLES))
-    alone.execute("DROP TABLE alembic_version_webhook_notify")
+    alone.drop_own_tables()
     airflow.restart_api_server()
     with alone.endpoint() as endpoint:
         alone.run_steps("unmigrated")
