@@ -29,8 +29,11 @@ def measure_imports(_: Databases) -> None:
 
 def measure_callbacks(bases: Databases) -> None:
     """Measure what a callback adds to a task."""
-    found = [callbacks.measure(bases, kind) for kind in DATABASES]
-    figures = [*told(figure for results in found for figure in callbacks.figures(results))]
+    found: list[callbacks.Results] = []
+    figures: list[Figure] = []
+    for kind in DATABASES:
+        found.append(callbacks.measure(bases, kind))
+        figures += told(callbacks.figures(found[-1]))
     write("callbacks", table(figures))
     plot("callbacks", draw_callbacks(found[0]))
 
