@@ -25,11 +25,8 @@ def roll_up(run: RunRow, events: Sequence[Event], sources: Sources) -> Event:
 
     :param events: oldest first
     """
-    ids = sorted(event.id for event in events)
-    identifier = derived_id("roll-up", *ids)
+    identifier = derived_id("roll-up", *sorted(event.id for event in events))
     at = max(event.created_at for event in events)
-    noun = "tasks" if len(events) > 1 else "task"
-    message = f"{len(events)} {noun} failed"
     data: dict[str, Any] = {
         "Id": run.run_id,
         "JobId": run.dag_id,
@@ -41,19 +38,24 @@ def roll_up(run: RunRow, events: Sequence[Event], sources: Sources) -> Event:
         "CreatedAt": run.start or at,
         "UpdatedAt": at,
         "Target": {"Type": "dag", "TimeToLive": None, "Command": None},
-        "LastAttempt": {
-            "Id": run.run_id,
-            "State": topics.state_of(topics.FAILED),
-            "CreatedAt": run.start or at,
-            "ExitStatus": 1,
-            "Message": message,
-        },
+        "LastAttempt": _last_attempt(run, events, at),
         "Airflow": _reference(run, events),
         "Failures": {"Count": len(events), "Tasks": [_line_of(event) for event in events[:LISTED]]},
         "WillRetry": all(event.data.get("WillRetry") is True for event in events),
         "Custom": {},
     }
     return Event(identifier, topics.FAILED, at, sources.organization_id, JOB_EXECUTION, data)
+
+
+def _last_attempt(run: RunRow, events: Sequence[Event], at: int) -> dict[str, Any]:
+    noun = "tasks" if len(events) > 1 else "task"
+    return {
+        "Id": run.run_id,
+        "State": topics.state_of(topics.FAILED),
+        "CreatedAt": run.start or at,
+        "ExitStatus": 1,
+        "Message": f"{len(events)} {noun} failed",
+    }
 
 
 def _reference(run: RunRow, events: Sequence[Event]) -> dict[str, Any]:
