@@ -86,14 +86,16 @@ def newest(connection: Connection, *, now: int) -> Mark:
 
 def find_runs(connection: Connection, following: Following, subscriptions: Subscriptions, span: Span) -> Mark:
     """Bring the runs that are followed up to date, and return the newest rows that were seen."""
-    rows = {run.key: run for run in _new_and_under_way(connection, span)}
+    known = following.known
+    rows = {run.key: run for run in _new_and_under_way(connection, span, known)}
     changes = changes_after(connection, span.mark.log_key)
-    for run in reading.runs_of(connection, [key for key in following.runs if key not in rows]):
+    for run in reading.runs_of(connection, [key for key in following.runs if key not in rows], known):
         rows[run.key] = run
     for run in reading.runs_named(connection, _unknown(changes, rows.values(), subscriptions)):
         rows[run.key] = run
     heard = {key: run for key, run in rows.items() if subscriptions.of(run.dag_id)}
     following.drop(now=span.now, gone=[key for key in following.runs if key not in heard])
+    following.known = rows
     for run in heard.values():
         following.see(run, now=span.now, since=span.mark.looked_at - WIDE)
     following.note(changes, now=span.now)
@@ -102,12 +104,12 @@ def find_runs(connection: Connection, following: Following, subscriptions: Subsc
     return Mark(span.now, max(run_key, span.mark.run_key), min(following.runs, default=run_key), log_key)
 
 
-def _new_and_under_way(connection: Connection, span: Span) -> Iterator[RunRow]:
-    yield from reading.runs_under_way(connection)
-    yield from reading.runs_after(connection, span.mark.run_key)
+def _new_and_under_way(connection: Connection, span: Span, known: reading.KnownRuns) -> Iterator[RunRow]:
+    yield from reading.runs_under_way(connection, known)
+    yield from reading.runs_after(connection, span.mark.run_key, known)
     if span.gap:
         since = max(span.mark.looked_at - WIDE, span.floor)
-        yield from reading.runs_changed(connection, from_key=span.mark.oldest_run_key, since=since)
+        yield from reading.runs_changed(connection, known, from_key=span.mark.oldest_run_key, since=since)
 
 
 def _unknown(changes: Iterable[Change], rows: Iterable[RunRow], subscriptions: Subscriptions) -> list[tuple[str, str]]:
@@ -127,6 +129,7 @@ def find_occurrences(
     found = [
         Found(key, occurrence)
         for key, followed in following.runs.items()
+        if followed.changed
         for occurrence in following.fresh(key, _of_run(followed, span))
     ]
     read = following.to_read(now=span.now, wide=span.wide)

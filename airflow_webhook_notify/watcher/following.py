@@ -24,6 +24,7 @@ class Followed:
     """A run and what is known of it. Times are milliseconds since the epoch.
 
     :param since: tasks that changed before were another watcher's, or nobody's
+    :param changed: whether its row says more than when the last look was done
     :param read: whether its tasks were read since it came to the state that it is in
     :param hot_until: until when each look reads its tasks although it has ended
     :param seen: keys of what was handed over, or heard of by nobody
@@ -32,6 +33,7 @@ class Followed:
 
     run: RunRow
     since: int
+    changed: bool = True
     read: bool = False
     hot_until: int = 0
     drop_at: int | None = None
@@ -50,6 +52,8 @@ class Following:
 
     def __init__(self) -> None:
         self.runs: dict[int, Followed] = {}
+        #: All runs that the last look read, those too that nobody hears of.
+        self.known: dict[int, RunRow] = {}
         #: Rows of task instances that have been read, each with its stamp then.
         self.rows: dict[object, object] = {}
         self._by_name: dict[tuple[str, str], int] = {}
@@ -65,8 +69,9 @@ class Following:
             known = self.runs[run.key] = Followed(run, since)
             self._by_name[(run.dag_id, run.run_id)] = run.key
             self._by_dag.setdefault(run.dag_id, set()).add(run.key)
-        elif known.run.state != run.state:
-            known.read = False
+        elif known.run is not run:
+            known.changed = True
+            known.read = known.read and known.run.state == run.state
         known.run = run
         if not known.ended:
             known.drop_at = None
@@ -130,7 +135,9 @@ class Following:
             self.runs[key].seen.add(occurrence.key)
 
     def done(self, *, read: Iterable[int], tasks: Iterable[ReadTask]) -> None:
-        """Take down which runs' tasks were read, and as what."""
+        """Take down that a look is done, which runs' tasks it read, and as what."""
+        for followed in self.runs.values():
+            followed.changed = False
         for key in read:
             if key in self.runs:
                 self.runs[key].read = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from airflow.models.dag import DagTag
 from airflow.models.dagrun import DagRun
@@ -32,12 +32,15 @@ _OF_BOTH = (
     *("updated_at", "hostname", "operator", "custom_operator_name"),
 )
 _UPDATED = 3 + _OF_BOTH.index("updated_at")
-_OF_RUN = and_(_T.dag_id == _R.dag_id, _T.run_id == _R.run_id)
+_RUN_STAMP = [_R.id, _R.state, _R.updated_at]
+_TASKS = DagRun.__table__.join(TaskInstance.__table__, and_(_T.dag_id == _R.dag_id, _T.run_id == _R.run_id))
 _ENDED = ("success", "failed", "skipped", "upstream_failed")
 #: Keys of one statement: SQLite takes some ten thousand, and PostgreSQL plans a few hundred as well as one.
 _CHUNK = 500
 _NEVER = object()
 T = TypeVar("T")
+#: Runs by their numbers, as they were read last: one that did not change since is not read again, but is the same.
+KnownRuns: TypeAlias = Mapping[int, RunRow]
 
 
 class ReadTask(NamedTuple):
@@ -70,35 +73,36 @@ def moment(at: int) -> datetime:
     return datetime.fromtimestamp(at / 1000, tz=timezone.utc)
 
 
-def runs_under_way(connection: Connection) -> list[RunRow]:
+def runs_under_way(connection: Connection, known: KnownRuns) -> list[RunRow]:
     """Return the runs that are running, or queued."""
     # One statement per state, since each has a partial index of its own.
-    parts = [select(*_RUN).where(_R.state == state) for state in ("running", "queued")]
-    return _runs(connection, union_all(*parts))
+    parts = [select(*_RUN_STAMP).where(_R.state == state) for state in ("running", "queued")]
+    return _runs(connection, union_all(*parts), known)
 
 
-def runs_after(connection: Connection, key: int) -> list[RunRow]:
+def runs_after(connection: Connection, key: int, known: KnownRuns) -> list[RunRow]:
     """Return the runs that were made after another."""
-    return _runs(connection, select(*_RUN).where(_R.id > key))
+    return _runs(connection, select(*_RUN_STAMP).where(_R.id > key), known)
 
 
-def runs_changed(connection: Connection, *, from_key: int, since: int) -> list[RunRow]:
+def runs_changed(connection: Connection, known: KnownRuns, *, from_key: int, since: int) -> list[RunRow]:
     """Return the runs from one on that changed since; for what was missed in an outage.
 
     :param since: milliseconds since the epoch
     """
-    return _runs(connection, select(*_RUN).where(_R.id >= from_key, _R.updated_at >= moment(since)))
+    return _runs(connection, select(*_RUN_STAMP).where(_R.id >= from_key, _R.updated_at >= moment(since)), known)
 
 
-def runs_of(connection: Connection, keys: Iterable[int]) -> list[RunRow]:
+def runs_of(connection: Connection, keys: Iterable[int], known: KnownRuns) -> list[RunRow]:
     """Return the runs with these numbers, as far as they are still there."""
-    return [run for part in chunks(keys) for run in _runs(connection, select(*_RUN).where(_R.id.in_(part)))]
+    parts = chunks(keys)
+    return [run for part in parts for run in _runs(connection, select(*_RUN_STAMP).where(_R.id.in_(part)), known)]
 
 
 def runs_named(connection: Connection, names: Iterable[tuple[str, str]]) -> list[RunRow]:
     """Return the runs with these DAG ids and run ids."""
     pair = tuple_(_R.dag_id, _R.run_id)
-    return [run for part in chunks(names) for run in _runs(connection, select(*_RUN).where(pair.in_(part)))]
+    return [run for part in chunks(names) for run in _whole_runs(connection, pair.in_(part))]
 
 
 def newest_run_key(connection: Connection) -> int:
@@ -106,8 +110,19 @@ def newest_run_key(connection: Connection) -> int:
     return int(connection.execute(select(func.max(_R.id))).scalar() or 0)
 
 
-def _runs(connection: Connection, statement: Any) -> list[RunRow]:
-    return [_run_of(row) for row in connection.execute(statement)]
+def _runs(connection: Connection, stamps: Any, known: KnownRuns) -> list[RunRow]:
+    found, changed = [], []
+    for key, state, updated in connection.execute(stamps):
+        run = known.get(key)
+        if run is not None and (run.state, run.updated) == (str(state), _ms(updated)):
+            found.append(run)
+        else:
+            changed.append(key)
+    return found + [run for part in chunks(changed) for run in _whole_runs(connection, _R.id.in_(part))]
+
+
+def _whole_runs(connection: Connection, condition: ColumnElement[bool]) -> list[RunRow]:
+    return [_run_of(row) for row in connection.execute(select(*_RUN).where(condition))]
 
 
 def _run_of(row: Any) -> RunRow:
@@ -138,14 +153,19 @@ def tasks_changed(
     :param known: row → its stamp when it was read
     """
     changed = and_(_T.updated_at >= moment(since), _may_tell())
+    fresh: list[object] = []
     for part in chunks(keys):
-        yield from _tasks(connection, and_(_R.id.in_(part), changed), known)
+        stamps = select(_T.id, _T.updated_at).select_from(_TASKS).where(_R.id.in_(part), changed)
+        # Most of what changed lately has been read by the look before.
+        fresh += [row for row, stamp in connection.execute(stamps) if known.get(row, _NEVER) != stamp]
+    for rows in chunks(fresh):
+        yield from _tasks(connection, _T.id.in_(rows))
 
 
 def failed_tasks(connection: Connection, keys: Iterable[int]) -> Iterator[tuple[int, TaskRow]]:
     """Return the task instances of these runs that failed, each with the number of its run."""
     for part in chunks(keys):
-        for read in _tasks(connection, and_(_R.id.in_(part), _T.state == "failed"), {}):
+        for read in _tasks(connection, and_(_R.id.in_(part), _T.state == "failed")):
             yield read.key, read.task
 
 
@@ -154,18 +174,13 @@ def _may_tell() -> ColumnElement[bool]:
     return not_(and_(waits, _T.try_number <= 1, not_(and_(_T.state.is_(None), _T.try_number == 1))))
 
 
-def _tasks(
-    connection: Connection, condition: ColumnElement[bool], known: Mapping[object, object]
-) -> Iterator[ReadTask]:
+def _tasks(connection: Connection, condition: ColumnElement[bool]) -> Iterator[ReadTask]:
     # Only of what has ended: it is looked up once per row.
     in_history = exists().where(*(_H[name] == _T[name] for name in (*_KEY, "try_number")))
     waits = and_(_T.state.in_(_ENDED), in_history).label("waits")
     columns = [_R.id, _T.id, _T.dag_id, _T.run_id, *(_T[name] for name in _OF_BOTH), *_delay(_T), waits]
-    statement = select(*columns).select_from(DagRun.__table__.join(TaskInstance.__table__, _OF_RUN)).where(condition)
-    for key, *values, waiting in connection.execute(statement):
-        # Most of what a look reads has been read by the one before.
-        if known.get(values[0], _NEVER) != values[_UPDATED]:
-            yield ReadTask(key, _task_of(values, past=False, waits=bool(waiting)), values[0], values[_UPDATED])
+    for key, *values, waiting in connection.execute(select(*columns).select_from(_TASKS).where(condition)):
+        yield ReadTask(key, _task_of(values, past=False, waits=bool(waiting)), values[0], values[_UPDATED])
 
 
 _KEY = ("dag_id", "task_id", "run_id", "map_index")
