@@ -48,7 +48,7 @@ lint: $(VENV)/.installed  ## Check style, formatting, types and who imports whom
 	$(VENV)/bin/lint-imports
 
 .PHONY: bench
-bench: $(VENV)/.installed  ## Measure callbacks and relay and write docs/benchmarks.md, in half an hour
+bench: $(VENV)/.installed  ## Measure all and write docs/benchmarks.md, in three quarters of an hour
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" AIRFLOW_HOME="$$(mktemp -d)" python -m tests.bench
 
 .PHONY: format

@@ -61,6 +61,7 @@ class AirflowUnderTest:
     :param users: name → password of administrators; where empty, everyone is one
     :param options: `section.option` → value, over what is set here
     :param environment: more variables for its processes
+    :param python: of the virtual environment that it runs in
     """
 
     home: Path
@@ -70,6 +71,7 @@ class AirflowUnderTest:
     users: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    python: str = sys.executable
     port: int = field(default_factory=free_port)
     processes: dict[str, Process] = field(default_factory=dict, init=False)
     _jwt_secret: str = field(default_factory=lambda: secrets.token_hex(32), init=False, repr=False)
@@ -131,7 +133,7 @@ class AirflowUnderTest:
             "scheduler": ["--skip-serve-logs"],
             "triggerer": ["--skip-serve-logs"],
         }.get(component, [])
-        command = [sys.executable, "-m", "airflow", component, *arguments]
+        command = [self.python, "-m", "airflow", component, *arguments]
         env = {**self.env, **_settings(options or {})}
         process = Process.start(component, command, log=self.home / f"{component}.log", env=env)
         self.processes[component] = process
@@ -159,7 +161,7 @@ class AirflowUnderTest:
     def env(self) -> dict[str, str]:
         """The environment of its processes: nothing of the caller's Airflow is in it."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
-        path = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)])
+        path = os.pathsep.join([str(Path(self.python).parent), inherited.get("PATH", os.defpath)])
         return {
             **inherited,
             "AIRFLOW_HOME": str(self.home),
@@ -220,7 +222,7 @@ class AirflowUnderTest:
 
         :raises AirflowTestError: where it exits non-zero and `check` is set
         """
-        command = [sys.executable, "-m", "airflow", *arguments]
+        command = [self.python, "-m", "airflow", *arguments]
         done = subprocess.run(
             command, env=self.env, cwd=self.home, stdin=subprocess.DEVNULL, capture_output=True, text=True
         )

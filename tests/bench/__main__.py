@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.bench import callbacks, imports, measurements
+from tests.bench import callbacks, imports, loops, measurements
+from tests.bench.distributions import draw_distributions
 from tests.bench.figures import Figure, table, told
 from tests.bench.plot import draw, draw_callbacks
 from tests.bench.scenes import DATABASES, Databases, databases
@@ -55,10 +56,36 @@ def _relay_figures(bases: Databases) -> Iterator[Figure]:
     yield from measurements.idle_cost(bases)
 
 
+def measure_watcher(bases: Databases) -> None:
+    """Measure what a look of the watcher takes, and how long a change waits for one."""
+    # They import Airflow's models, which the processes that spring from this one can do without.
+    from tests.bench import lag, watcher
+
+    figures = [*told(watcher.looks(bases))]
+    lags: dict[str, list[float]] = {}
+    for name, taken in lag.measure(bases):
+        lags[name] = taken
+        figures += told([lag.figure(name, taken)])
+    write("watcher", table(figures))
+    title = "Share of the changes that are in the outbox after so many ms"
+    plot("watcher", draw_distributions(title, lags, edge=2000, step=250))
+
+
+def measure_scheduler(bases: Databases) -> None:
+    """Measure the scheduler's loop with the package and without."""
+    found = loops.measure(bases)
+    write("scheduler", table(told(loops.figures(found))))
+    title = "Share of the scheduler's loops that took no more than so many ms"
+    times = {name: each.all for name, each in found.items()}
+    plot("scheduler", draw_distributions(title, times, edge=200, step=25))
+
+
 SCENES: dict[str, Callable[[Databases], None]] = {
     "imports": measure_imports,
     "callbacks": measure_callbacks,
     "relay": measure_relay,
+    "watcher": measure_watcher,
+    "scheduler": measure_scheduler,
 }
 
 
