@@ -13,13 +13,13 @@ from typing import Any
 from airflow.models.log import Log
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.xcom import XComModel
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from airflow_webhook_notify.causes import BY_HAND, OF_FAILURES, REPORT_KEY, Report, Sign
 from airflow_webhook_notify.executions import COMMAND_FIELDS
 from airflow_webhook_notify.observed import TaskRow
-from airflow_webhook_notify.watcher.reading import chunks, milliseconds
+from airflow_webhook_notify.watcher.reading import among, chunks, milliseconds
 
 _L: Any = Log.__table__.c
 _X: Any = XComModel.__table__.c
@@ -97,10 +97,13 @@ def try_key(task: TaskRow) -> TryKey:
 def signs_of(connection: Connection, tasks: Iterable[TaskRow]) -> Mapping[TryKey, tuple[Sign, ...]]:
     """Return what Airflow wrote of these tries into its log."""
     found: dict[TryKey, list[Sign]] = {}
-    wanted = tuple_(_L.dag_id, _L.task_id, _L.run_id)
+    names = (_L.dag_id, _L.task_id, _L.run_id)
+    # The index of the events would lead SQLite to all failures that there ever were.
+    event_there = func.coalesce(_L.event, "")
     columns = [_L.dag_id, _L.task_id, _L.run_id, _L.map_index, _L.try_number, _L.event, _L.dttm, _L.extra]
     for part in chunks({(task.dag_id, task.task_id, task.run_id) for task in tasks}):
-        statement = select(*columns).where(wanted.in_(part), _L.event.in_(OF_FAILURES)).order_by(_L.id)
+        named = among(connection, names, part)
+        statement = select(*columns).where(named, event_there.in_(OF_FAILURES)).order_by(_L.id)
         for *key, event, at, extra in connection.execute(statement):
             sign = Sign(event, milliseconds(at) if at else 0, extra or "")
             found.setdefault(tuple(key), []).append(sign)
@@ -113,9 +116,9 @@ def reports_of(connection: Connection, tasks: Iterable[tuple[int, TaskRow]]) -> 
     :param tasks: each with the number of its run
     """
     found: dict[str, Report] = {}
-    wanted = tuple_(_X.dag_run_id, _X.task_id, _X.map_index)
-    for part in chunks({(key, task.task_id, task.map_index) for key, task in tasks}):
-        statement = select(_X.value).where(wanted.in_(part), _X.key == REPORT_KEY)
+    names = (_X.dag_run_id, _X.task_id, _X.map_index, _X.key)
+    for part in chunks({(key, task.task_id, task.map_index, REPORT_KEY) for key, task in tasks}):
+        statement = select(_X.value).where(among(connection, names, part))
         for (value,) in connection.execute(statement):
             report = Report.from_json(_parsed(value) if isinstance(value, str) else value)
             if report is not None:
@@ -126,9 +129,9 @@ def reports_of(connection: Connection, tasks: Iterable[tuple[int, TaskRow]]) -> 
 def commands_of(connection: Connection, tasks: Iterable[TaskRow]) -> Mapping[tuple[str, str, str, int], str]:
     """Return what these task instances ran, as it was rendered for their newest try."""
     found: dict[tuple[str, str, str, int], str] = {}
-    wanted = tuple_(_F.dag_id, _F.task_id, _F.run_id, _F.map_index)
+    names = (_F.dag_id, _F.task_id, _F.run_id, _F.map_index)
     for part in chunks({try_key(task)[:4] for task in tasks}):
-        statement = select(_F.dag_id, _F.task_id, _F.run_id, _F.map_index, _F.rendered_fields).where(wanted.in_(part))
+        statement = select(*names, _F.rendered_fields).where(among(connection, names, part))
         for dag_id, task_id, run_id, map_index, fields in connection.execute(statement):
             command = _command_in(fields)
             if command is not None:

@@ -15,7 +15,21 @@ from airflow.models.dag import DagTag
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.taskinstancehistory import TaskInstanceHistory
-from sqlalchemy import ColumnElement, Select, and_, exists, false, func, not_, or_, select, tuple_, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    column,
+    exists,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    tuple_,
+    union_all,
+    values,
+)
 from sqlalchemy.engine import Connection
 
 from airflow_webhook_notify.observed import RunRow, TaskRow
@@ -63,6 +77,15 @@ def chunks(items: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
         yield chunk
 
 
+def among(connection: Connection, columns: Sequence[Any], keys: Sequence[tuple[Any, ...]]) -> ColumnElement[bool]:
+    """Return the condition that these columns together are one of the keys."""
+    if connection.dialect.name != "sqlite":
+        return tuple_(*columns).in_(keys)
+    # SQLite reads a whole table to find the rows of a list, and uses an index to find those of a query.
+    names = (column(f"column{number}", each.type) for number, each in enumerate(columns, 1))
+    return tuple_(*columns).in_(select(*values(*names).data(keys).c))
+
+
 def milliseconds(moment: datetime) -> int:
     """Return milliseconds since the epoch."""
     return int(moment.timestamp() * 1000)
@@ -101,8 +124,8 @@ def runs_of(connection: Connection, keys: Iterable[int], known: KnownRuns) -> li
 
 def runs_named(connection: Connection, names: Iterable[tuple[str, str]]) -> list[RunRow]:
     """Return the runs with these DAG ids and run ids."""
-    pair = tuple_(_R.dag_id, _R.run_id)
-    return [run for part in chunks(names) for run in _whole_runs(connection, pair.in_(part))]
+    parts = (among(connection, (_R.dag_id, _R.run_id), part) for part in chunks(names))
+    return [run for named in parts for run in _whole_runs(connection, named)]
 
 
 def newest_run_key(connection: Connection) -> int:
@@ -164,8 +187,10 @@ def tasks_changed(
 
 def failed_tasks(connection: Connection, keys: Iterable[int]) -> Iterator[tuple[int, TaskRow]]:
     """Return the task instances of these runs that failed, each with the number of its run."""
+    # An index on states would lead to all failures that these DAGs ever had.
+    failed = func.coalesce(_T.state, "") == "failed"
     for part in chunks(keys):
-        for read in _tasks(connection, and_(_R.id.in_(part), _T.state == "failed")):
+        for read in _tasks(connection, and_(_R.id.in_(part), failed)):
             yield read.key, read.task
 
 
@@ -179,8 +204,8 @@ def _tasks(connection: Connection, condition: ColumnElement[bool]) -> Iterator[R
     in_history = exists().where(*(_H[name] == _T[name] for name in (*_KEY, "try_number")))
     waits = and_(_T.state.in_(_ENDED), in_history).label("waits")
     columns = [_R.id, _T.id, _T.dag_id, _T.run_id, *(_T[name] for name in _OF_BOTH), *_delay(_T), waits]
-    for key, *values, waiting in connection.execute(select(*columns).select_from(_TASKS).where(condition)):
-        yield ReadTask(key, _task_of(values, past=False, waits=bool(waiting)), values[0], values[_UPDATED])
+    for key, *row, waiting in connection.execute(select(*columns).select_from(_TASKS).where(condition)):
+        yield ReadTask(key, _task_of(row, past=False, waits=bool(waiting)), row[0], row[_UPDATED])
 
 
 _KEY = ("dag_id", "task_id", "run_id", "map_index")
@@ -198,16 +223,16 @@ def earlier_tries(connection: Connection, ids: Iterable[str]) -> Iterator[TaskRo
     joined = TaskInstance.__table__.join(TaskInstanceHistory.__table__, same)
     for part in chunks(ids):
         statement = select(*columns).select_from(joined).where(_T.id.in_(_identifiers(part)))
-        for values in connection.execute(statement):
-            yield _task_of(list(values), past=True, waits=False)
+        for row in connection.execute(statement):
+            yield _task_of(row, past=True, waits=False)
 
 
 def _identifiers(ids: Sequence[str]) -> list[Any]:
     return [_T.id.type.python_type(identifier) for identifier in ids]
 
 
-def _task_of(values: Sequence[Any], *, past: bool, waits: bool) -> TaskRow:
-    identifier, dag_id, run_id, task_id, map_index, try_number, max_tries, state, *rest = values
+def _task_of(row: Sequence[Any], *, past: bool, waits: bool) -> TaskRow:
+    identifier, dag_id, run_id, task_id, map_index, try_number, max_tries, state, *rest = row
     start, end, queued, updated, hostname, operator, custom_name, delay = rest
     return TaskRow(
         id=str(identifier),

@@ -27,7 +27,7 @@ from tests.bench.statsd import Timings, timings
 
 DAGS = Path(__file__).parent / "scheduler_dags"
 WITH, WITHOUT = "with the package", "without it"
-ROUNDS, RUNS = 4, 12
+ROUNDS, RUNS = 4, 24
 METRIC = "scheduler.scheduler_loop_duration"
 UNDER_WAY = text("SELECT count(*) FROM dag_run WHERE state IN ('queued', 'running')")
 

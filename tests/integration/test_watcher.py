@@ -16,6 +16,7 @@ from airflow.sdk import DAG
 from sqlalchemy import delete, select
 
 from airflow_webhook_notify.causes import KILLED_TEXT
+from airflow_webhook_notify.exceptions import OutboxMissingError
 from airflow_webhook_notify.models import Level
 from airflow_webhook_notify.watcher.looks import Terms
 from airflow_webhook_notify.watcher.resident import Watcher
@@ -147,6 +148,21 @@ def test_a_watcher_whose_lease_passed_on_writes_nothing(rows: AirflowRows, watch
     watcher._renew_at = 10**15
     assert rows.look(watcher, after=0.1) == []
     assert rows.look(other) == ["etl started (running)"]
+    assert rows.look(watcher) == []
+
+
+def test_what_could_not_be_handed_over_is_handed_over_later(rows: AirflowRows, watcher: Watcher) -> None:
+    rows.run(start=1)
+    rows.runs_task(start=1.5)
+    with rows.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE webhook_notify_delivery RENAME TO away")
+    rows.clock.seconds += 1
+    for _ in range(2):
+        with pytest.raises(OutboxMissingError):
+            watcher.turn()
+    with rows.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO webhook_notify_delivery")
+    assert rows.look(watcher) == ["etl started (running)", "etl.load#1 started (running)"]
     assert rows.look(watcher) == []
 
 
