@@ -1,7 +1,7 @@
-"""Connections of type `webhook`, to and from the `Webhook` value that all other code uses.
+"""Connections of type `webhook`, read as the `Webhook` value that all other code uses.
 
-Invariant: nothing else in this package reads or writes a Connection, and the credentials of each that is read
-are known to Airflow's secrets masker before anyone can log them.
+Invariant: nothing else in this package reads a Connection, nothing but `connection_store` writes one, and the
+credentials of each that is read are known to Airflow's secrets masker before anyone can log them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -18,15 +18,16 @@ from airflow_webhook_notify import connection_form as form
 from airflow_webhook_notify.exceptions import ConfigurationError
 from airflow_webhook_notify.models import Webhook
 from airflow_webhook_notify.names import CONN_TYPE
-from airflow_webhook_notify.signing import SECRET_PREFIX, check_secret
+from airflow_webhook_notify.signing import SECRET_PREFIX
 
-_ENVIRONMENT_PREFIX = "AIRFLOW_CONN_"
+DATABASE, ENVIRONMENT, SECRETS_BACKEND = "database", "environment", "secrets backend"
+ENVIRONMENT_PREFIX = "AIRFLOW_CONN_"
+#: What Airflow takes as the id of a Connection, and its column has room for.
+CONN_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}", re.ASCII)
 #: Shorter paths than this are common words; masking them would blacken logs and protect nothing.
 _SHORTEST_MASKED_PATH = 12
 #: Nor are shorter credentials; a signing secret that short is refused.
 _SHORTEST_MASKED = 8
-#: What the metadata database has room for.
-_LONGEST_ENDPOINT = 500
 
 
 class UnknownWebhookError(ConfigurationError):
@@ -50,7 +51,7 @@ class StoredConnection(Protocol):
 class ListedWebhook(NamedTuple):
     """One webhook in a listing; exactly one of `webhook` and `problem` is set.
 
-    :param source: `database` or `environment`; those of a secrets backend can't be listed
+    :param source: `DATABASE`, `ENVIRONMENT` or `SECRETS_BACKEND`; those of a secrets backend can't be listed
     :param encrypted: whether the signing secret is encrypted where it is stored
     """
 
@@ -68,7 +69,7 @@ def parse_webhook(conn: StoredConnection) -> Webhook:
     """
     if conn.conn_type != CONN_TYPE:
         raise UnknownWebhookError(conn.conn_id, f"has the type {conn.conn_type!r}; make it one of type {CONN_TYPE!r}")
-    _mask(_credentials_of(conn), headers=_header_values(conn))
+    mask(_credentials_of(conn), headers=_header_values(conn))
     extra = fields.parse_extra(conn.extra)
     allow_http = fields.parse_flag(form.ALLOW_HTTP.label, extra.get("allow_http"), default=False)
     timeout = fields.parse_timeout(form.TIMEOUT.label, extra.get("timeout"), default=15.0)
@@ -148,10 +149,14 @@ def _in_airflow_process() -> bool:
 def _unreadable(conn_id: str, error: Exception) -> ConfigurationError:
     # By name: the Task SDK and the core each have such an exception, and not in every version in one place.
     if type(error).__name__ == "AirflowNotFoundException":
-        problem = "does not exist; make it with `airflow webhooks add` or in Admin, Connections"
-        return UnknownWebhookError(conn_id, problem)
+        return _unknown(conn_id)
     # The text of a secrets backend's error may hold what it was asked for or answered, so only its kind is shown.
     return UnknownWebhookError(conn_id, f"can't be read ({type(error).__name__}); see the log of Airflow's API server")
+
+
+def _unknown(conn_id: str) -> UnknownWebhookError:
+    problem = "does not exist; make it with `airflow webhooks add` or in Admin, Connections"
+    return UnknownWebhookError(conn_id, problem)
 
 
 def _credentials_of(conn: StoredConnection) -> list[str]:
@@ -208,7 +213,8 @@ def _path_of(url: str) -> str:
     return path if len(path) >= _SHORTEST_MASKED_PATH else ""
 
 
-def _mask(credentials: list[str], *, headers: list[str]) -> None:
+def mask(credentials: list[str], *, headers: Sequence[str] = ()) -> None:
+    """Tell Airflow's maskers of credentials and of the values of extra headers."""
     from airflow._shared.secrets_masker import mask_secret as mask_in_core
     from airflow.sdk.log import mask_secret
 
@@ -221,16 +227,38 @@ def _mask(credentials: list[str], *, headers: list[str]) -> None:
 
 def list_webhooks() -> list[ListedWebhook]:
     """Return every webhook of the metadata database and of the environment, by id; needs the database."""
+    # The environment comes first when Airflow looks a Connection up, so it hides one of the same id.
+    named = {item.id: item for item in [*_listed_database(), *_listed_environment()]}
+    return [named[conn_id] for conn_id in sorted(named)]
+
+
+def find_webhook(conn_id: str) -> ListedWebhook:
+    """Return the webhook, also one of a secrets backend, which no listing holds; needs the database.
+
+    :raises UnknownWebhookError: where there is none
+    :raises ConfigurationError: where the one of a secrets backend can't be used
+    """
+    if not CONN_ID.fullmatch(conn_id):
+        raise _unknown(conn_id)
+    if in_environment(conn_id):
+        found: Iterable[ListedWebhook] = _listed_environment([conn_id])
+    else:
+        found = _listed_database(conn_id)
+    for listed in found:
+        return listed
+    return ListedWebhook(conn_id, SECRETS_BACKEND, get_webhook(conn_id), None, encrypted=True)
+
+
+def _listed_database(conn_id: str | None = None) -> list[ListedWebhook]:
     from airflow.models.connection import Connection
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
+    wanted = select(Connection).where(Connection.conn_type == CONN_TYPE)
+    if conn_id is not None:
+        wanted = wanted.where(Connection.conn_id == conn_id)
     with create_session(scoped=False) as session:
-        stored = session.scalars(select(Connection).where(Connection.conn_type == CONN_TYPE))
-        listed = [_listed(conn, source="database", encrypted=bool(conn.is_encrypted)) for conn in stored]
-    # The environment comes first when Airflow looks a Connection up, so it hides one of the same id.
-    named = {item.id: item for item in [*listed, *_listed_environment()]}
-    return [named[conn_id] for conn_id in sorted(named)]
+        return [_listed(conn, source=DATABASE, encrypted=bool(conn.is_encrypted)) for conn in session.scalars(wanted)]
 
 
 def _listed(conn: StoredConnection, *, source: str, encrypted: bool) -> ListedWebhook:
@@ -240,107 +268,29 @@ def _listed(conn: StoredConnection, *, source: str, encrypted: bool) -> ListedWe
         return ListedWebhook(conn.conn_id, source, None, str(error), encrypted)
 
 
-def _listed_environment() -> Iterator[ListedWebhook]:
+def in_environment(conn_id: str) -> bool:
+    """Return whether a variable of this process's environment defines a Connection of that id."""
+    return f"{ENVIRONMENT_PREFIX}{conn_id.upper()}" in os.environ
+
+
+def _listed_environment(conn_ids: Iterable[str] | None = None) -> Iterator[ListedWebhook]:
     from airflow.models.connection import Connection
 
-    for name in os.environ:
-        if not name.startswith(_ENVIRONMENT_PREFIX):
-            continue
-        conn_id = name[len(_ENVIRONMENT_PREFIX) :].lower()
+    names = [name[len(ENVIRONMENT_PREFIX) :].lower() for name in os.environ if name.startswith(ENVIRONMENT_PREFIX)]
+    for conn_id in names if conn_ids is None else conn_ids:
         try:
             conn = Connection.get_connection_from_secrets(conn_id)
         except Exception:  # noqa: BLE001, S112 - not ours to judge: nothing says that it was meant to be a webhook
             continue
         if conn.conn_type == CONN_TYPE:
-            yield _listed(conn, source="environment", encrypted=False)
+            yield _listed(conn, source=ENVIRONMENT, encrypted=False)
 
 
-def create_webhook(webhook: Webhook) -> None:
-    """Store a new webhook as a Connection in the metadata database.
-
-    :raises ConfigurationError: where the id is taken or a field can't be used
-    """
+def teams_of(conn_ids: Collection[str]) -> dict[str, str | None]:
+    """Return the team of each Connection of the metadata database; none at all where Airflow has no teams."""
+    from airflow.configuration import conf
     from airflow.models.connection import Connection
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
 
-    _check_storable(webhook)
-    conn = Connection(
-        conn_id=webhook.id,
-        conn_type=CONN_TYPE,
-        description=webhook.nickname if webhook.nickname != webhook.id else None,
-        host=webhook.endpoint,
-        password=webhook.secrets[0].value,
-        extra=json.dumps(_extra_of(webhook)),
-    )
-    parse_webhook(conn)
-    with create_session(scoped=False) as session:
-        if session.scalar(select(Connection.id).where(Connection.conn_id == webhook.id)):
-            raise ConfigurationError("Connection id", f"{webhook.id!r} is taken; choose another, or delete that one")
-        session.add(conn)
-
-
-def _check_storable(webhook: Webhook) -> None:
-    # The metadata database's own limits: SQLite would take more, PostgreSQL would answer with a stack trace.
-    if not re.fullmatch(r"[\w#!()\-.:/\\]{1,250}", webhook.id, re.ASCII):
-        raise ConfigurationError("Connection id", "may have up to 250 letters, digits and -_.:/\\#!(), and no others")
-    if len(webhook.endpoint) > _LONGEST_ENDPOINT:
-        raise ConfigurationError(
-            form.ENDPOINT, f"is over {_LONGEST_ENDPOINT} characters; keep this webhook in a secrets backend instead"
-        )
-
-
-def _extra_of(webhook: Webhook) -> dict[str, Any]:
-    values = _extra_values(webhook)
-    # Only what differs from the defaults, so that a later default reaches the webhooks that never chose.
-    defaults = _extra_values(Webhook(id="", endpoint="", secrets=()))
-    return {key: value for key, value in values.items() if value != defaults[key]}
-
-
-def _extra_values(webhook: Webhook) -> dict[str, Any]:
-    return {
-        "authorization": webhook.authorization,
-        "topics": list(webhook.topics),
-        "dags": list(webhook.dags),
-        "tags": list(webhook.tags),
-        "level": webhook.level.value,
-        "retries": webhook.retries,
-        "roll_up": webhook.roll_up,
-        "rate": webhook.rate,
-        "heartbeat": webhook.heartbeat,
-        "headers": dict(webhook.headers),
-        "timeout": webhook.timeout,
-        "connect_timeout": webhook.connect_timeout,
-        "verify": webhook.verify,
-        "ca_bundle": webhook.ca_bundle,
-        "proxy": webhook.proxy,
-        "allow_http": webhook.allow_http,
-    }
-
-
-def rotate_secret(conn_id: str, new_secret: str, *, now: int, overlap: int) -> None:
-    """Make `new_secret` the webhook's signing secret; the present one keeps signing for `overlap`.
-
-    :param now: milliseconds since the epoch
-    :param overlap: milliseconds
-    :raises ConfigurationError: where there is no such webhook in the metadata database or the secret can't be used
-    """
-    from airflow.models.connection import Connection
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    check_secret(new_secret)
-    with create_session(scoped=False) as session:
-        conn = session.scalar(select(Connection).where(Connection.conn_id == conn_id).with_for_update())
-        if conn is None or conn.conn_type != CONN_TYPE:
-            problem = "is no webhook of the metadata database; change it where it is kept"
-            raise UnknownWebhookError(conn_id, f"{problem} (environment, secrets backend)")
-        extra = fields.parse_extra(conn.extra)
-        previous = fields.parse_previous_secrets(extra.get(form.PREVIOUS_SECRETS.key))
-        kept = [item for item in previous if item["expires_at"] > now]
-        if overlap > 0 and conn.password:
-            kept.insert(0, {"secret": conn.password, "expires_at": now + overlap})
-        extra[form.PREVIOUS_SECRETS.key] = kept
-        conn.password = new_secret
-        conn.extra = json.dumps(extra)
-    _mask([new_secret, new_secret.removeprefix(SECRET_PREFIX)], headers=[])
+    if not conf.getboolean("core", "multi_team", fallback=False):
+        return {}
+    return dict(Connection.get_conn_id_to_team_name_mapping(sorted(conn_ids)))

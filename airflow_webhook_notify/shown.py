@@ -7,14 +7,15 @@ send back what it was sent; what remains is still whatever others wrote, to be e
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 from airflow_webhook_notify.connection import get_webhook
 from airflow_webhook_notify.exceptions import ConfigurationError
 from airflow_webhook_notify.models import Delivery, derived_id, origin_of
-from airflow_webhook_notify.outbox.records import DeliveryDetail
+from airflow_webhook_notify.moments import write_moment
+from airflow_webhook_notify.outbox.records import DeliveryDetail, DeliveryRecord
 from airflow_webhook_notify.payloads import build_payload
 from airflow_webhook_notify.topics import PING
 
@@ -38,3 +39,50 @@ def masker_of(webhook_id: str) -> Callable[[str], str]:
         # Reading it tells Airflow's masker of them.
         get_webhook(webhook_id)
     return lambda text: str(redact(text))
+
+
+def delivery_fields(record: DeliveryRecord, *, paused: bool) -> dict[str, object]:
+    """Return a delivery as programs read it.
+
+    :param paused: whether its webhook is
+    """
+    return {
+        "id": record.id,
+        "webhook": record.webhook_id,
+        "webhook_paused": paused,
+        "topic": record.topic,
+        "event_id": record.event_id,
+        "dag_id": record.dag_id,
+        "run_id": record.run_id,
+        "task_id": record.task_id,
+        "map_index": record.map_index,
+        "try_number": record.try_number,
+        "state": record.state.value,
+        "event_at": write_moment(record.event_at),
+        "created_at": write_moment(record.created_at),
+        "due_at": write_moment(record.due_at),
+        "delivered_at": write_moment(record.delivered_at),
+        "leased_until": write_moment(record.leased_until),
+        "manual": record.manual,
+        "attempts_count": record.attempts_count,
+        "last_status": record.last_status,
+        "last_error": record.last_error,
+    }
+
+
+def attempt_fields(detail: DeliveryDetail, mask: Callable[[str], str]) -> Iterator[dict[str, object]]:
+    """Return each attempt as programs read it.
+
+    :param mask: see :func:`masker_of`
+    """
+    for attempt in detail.attempts:
+        yield {
+            "number": attempt.number,
+            "id": attempt.id,
+            "started_at": write_moment(attempt.started_at),
+            "duration": round(attempt.duration, 3),
+            "status": attempt.status,
+            "error": attempt.error and mask(attempt.error),
+            "retry_after": attempt.retry_after,
+            "response": mask(attempt.response),
+        }

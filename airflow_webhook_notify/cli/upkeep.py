@@ -9,17 +9,13 @@ import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 
-from airflow_webhook_notify import config
+from airflow_webhook_notify import administration, config
 from airflow_webhook_notify.cli import terminal
 from airflow_webhook_notify.cli.command import recorded
-from airflow_webhook_notify.cli.deliveries import is_delivery_id
-from airflow_webhook_notify.cli.durations import show_moment
-from airflow_webhook_notify.cli.webhooks import find_webhook
-from airflow_webhook_notify.outbox.records import Counts
+from airflow_webhook_notify.moments import show_moment
+from airflow_webhook_notify.outbox.records import Counts, DeliveryFilter
 from airflow_webhook_notify.outbox.store import Outbox
 
-#: How many deliveries one transaction changes.
-_BATCH = 1000
 _DAY = 24 * 3600 * 1000
 
 
@@ -37,19 +33,15 @@ def webhooks_redeliver(args: Namespace) -> None:
     elif args.since or args.webhook:
         terminal.fail("--since and --webhook choose among --dead-letters; leave them out where you give ids")
     else:
-        _redeliver_ids(list(dict.fromkeys(args.delivery_ids)), args.output)
+        _redeliver_ids(args.delivery_ids, args.output)
 
 
 def _redeliver_ids(ids: Sequence[str], output: str) -> None:
-    outbox, known = Outbox(), [each for each in ids if is_delivery_id(each)]
-    found: set[str] = set()
-    for start in range(0, len(known), _BATCH):
-        found.update(outbox.redeliver(known[start : start + _BATCH], now=_now()))
-    unknown = [each for each in ids if each not in found]
-    if output in ("json", "yaml") or found:
-        _tell(len(found), output, unknown=unknown)
-    if unknown:
-        terminal.fail(f"There is no delivery {', '.join(map(repr, unknown))}")
+    done = administration.redeliver(Outbox(), ids, now=_now())
+    if output in ("json", "yaml") or done.ids:
+        _tell(len(done.ids), output, unknown=done.unknown)
+    if done.unknown:
+        terminal.fail(f"There is no delivery {', '.join(map(repr, done.unknown))}")
 
 
 def _redeliver_dead_letters(args: Namespace) -> None:
@@ -62,7 +54,8 @@ def _redeliver_dead_letters(args: Namespace) -> None:
         webhooks = ", ".join(f"{webhook_id} {number}" for webhook_id, number in sorted(counted.items()))
         whole = _many(sum(counted.values()), "dead letter")
         terminal.confirm(f"{whole} taken in since {show_moment(since)} ({webhooks}). Send them again?")
-    number = outbox.redeliver_dead_letters(since=since, webhook_id=args.webhook, now=_now()) if counted else 0
+    wanted = DeliveryFilter(webhook_id=args.webhook, since=since)
+    number = administration.redeliver_dead_letters(outbox, wanted, now=_now()) if counted else 0
     _tell(number, args.output)
 
 
@@ -85,9 +78,8 @@ def _many(number: int, word: str) -> str:
 @recorded
 def webhooks_pause(args: Namespace) -> None:
     """Let a webhook's deliveries wait."""
-    find_webhook(args.conn_id)
     outbox = Outbox()
-    if outbox.pause(args.conn_id, args.reason, now=_now()):
+    if administration.pause(outbox, args.conn_id, args.reason, now=_now()):
         text = f"{args.conn_id!r} is paused: its deliveries wait, pings and redeliveries still go."
     else:
         status = outbox.webhook_states()[args.conn_id]
@@ -99,13 +91,11 @@ def webhooks_pause(args: Namespace) -> None:
 def webhooks_resume(args: Namespace) -> None:
     """Let the deliveries of a paused webhook go."""
     outbox = Outbox()
-    if outbox.resume(args.conn_id, now=_now()):
+    if administration.resume(outbox, args.conn_id, now=_now()):
         waiting = outbox.counts().get(args.conn_id, Counts()).pending
         pace = f"at most {config.RESUME_RATE.read():g} a second"
         text = f"{args.conn_id!r} is resumed. {_many(waiting, 'delivery')} waiting: oldest first, {pace}."
     else:
-        # A webhook whose Connection is gone can still be resumed, but not one that never was.
-        find_webhook(args.conn_id)
         text = f"{args.conn_id!r} was not paused."
     terminal.answer(text, {"conn_id": args.conn_id, "paused": False}, args.output)
 
@@ -124,7 +114,7 @@ def webhooks_clean(args: Namespace) -> None:
         terminal.confirm(f"{what}. Delete them with their attempts?")
     deleted = 0
     with terminal.progress("Deleting", number) as advance:
-        for batch in outbox.prune(before=before, batch=_BATCH):
+        for batch in outbox.prune(before=before, batch=administration.BATCH):
             advance(batch)
             deleted += batch
     terminal.answer(f"Deleted {_many(deleted, 'delivery')}.", _cleaned(number, deleted=deleted), args.output)

@@ -20,12 +20,12 @@ from airflow_webhook_notify.outbox.tables import attempts, deliveries
 
 _D = deliveries.c
 #: All but the event's data, which a list does not show.
-_LISTED = tuple(column for column in deliveries.columns if column.name != "data")
+LISTED = tuple(column for column in deliveries.columns if column.name != "data")
 
 
 def page(connection: Connection, wanted: DeliveryFilter, *, cursor: str | None, limit: int) -> Page:
     """Return deliveries, newest first."""
-    statement = select(*_LISTED).where(*_conditions(wanted))
+    statement = select(*LISTED).where(*conditions_of(wanted))
     if cursor is not None:
         statement = statement.where(_after(cursor))
     ordered = statement.order_by(_D.created_at.desc(), _D.id.desc()).limit(limit + 1)
@@ -35,10 +35,15 @@ def page(connection: Connection, wanted: DeliveryFilter, *, cursor: str | None, 
     return Page(shown, f"{shown[-1].created_at}:{shown[-1].id}" if more else None)
 
 
-def _conditions(wanted: DeliveryFilter) -> list[ColumnElement[bool]]:
-    names = ("webhook_id", "topic", "dag_id", "run_id", "task_id")
-    asked = {name: getattr(wanted, name) for name in names}
+_EXACT = ("webhook_id", "topic", "dag_id", "run_id", "task_id", "map_index", "try_number")
+
+
+def conditions_of(wanted: DeliveryFilter) -> list[ColumnElement[bool]]:
+    """Return what a filter asks of a row."""
+    asked = {name: getattr(wanted, name) for name in _EXACT}
     conditions = [deliveries.c[name] == value for name, value in asked.items() if value is not None]
+    if wanted.webhook_ids is not None:
+        conditions.append(_D.webhook_id.in_(sorted(wanted.webhook_ids)))
     if wanted.state is not None:
         conditions += in_state(wanted.state)
     if wanted.since is not None:

@@ -473,8 +473,8 @@ def test_dead_letters_are_redelivered_by_time_and_webhook(box: OutboxUnderTest) 
     dead = [claim for claim in box.claim(HOUR) if claim.delivery.id not in delivered]
     results = [replace(box.result(claim, 500, at=HOUR), disposition=Disposition()) for claim in dead]
     box.outbox.record(results, now=T0 + HOUR)
-    assert box.outbox.redeliver_dead_letters(since=T0 + 1, webhook_id="a", now=T0 + DAY) == 2
-    assert box.outbox.redeliver_dead_letters(since=T0 + 1, now=T0 + DAY) == 1
+    assert box.outbox.redeliver_dead_letters(DeliveryFilter("a", since=T0 + 1), now=T0 + DAY) == 2
+    assert box.outbox.redeliver_dead_letters(DeliveryFilter(since=T0 + 1), now=T0 + DAY) == 1
     assert box.outbox.counts()["a"] == Counts(pending=2, dead_letter=1)
 
 
