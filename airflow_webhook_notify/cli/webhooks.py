@@ -122,7 +122,7 @@ def webhooks_show(args: Namespace) -> None:
 
 
 def _details(webhook: Webhook, *, now: int) -> dict[str, object]:
-    ends = [s.expires_at for s in webhook.secrets if s.expires_at is not None and s.expires_at > now]
+    until = webhook.old_secret_until(now)
     return {
         "level": webhook.level.value,
         "retries": webhook.retries,
@@ -131,7 +131,7 @@ def _details(webhook: Webhook, *, now: int) -> dict[str, object]:
         "heartbeat": webhook.heartbeat,
         "authorization": "set" if webhook.authorization else "not set",
         "secrets": len(webhook.secrets_at(now)),
-        "old_secret_until": show_moment(max(ends)) if ends else None,
+        "old_secret_until": show_moment(until) if until else None,
         # Their values can be credentials.
         "headers": [name for name, _ in webhook.headers],
         "timeout": webhook.timeout,

@@ -67,7 +67,8 @@ def _written(state: DeliveryState) -> ColumnElement[str]:
 
 def _after(cursor: str) -> ColumnElement[bool]:
     created_at, _, delivery_id = cursor.partition(":")
-    if not (created_at.isascii() and created_at.isdigit() and delivery_id) or "\0" in delivery_id:
+    is_number = created_at.isascii() and created_at.isdigit() and len(created_at) < 20
+    if not (is_number and delivery_id) or "\0" in delivery_id:
         raise ValueError("the cursor is not one of a page of deliveries; start again without it")
     at = min(int(created_at), 2**63 - 1)
     return or_(_D.created_at < at, and_(_D.created_at == at, _D.id < delivery_id))
@@ -80,6 +81,12 @@ def detail(connection: Connection, delivery_id: str) -> DeliveryDetail | None:
         return None
     made = select(attempts).where(attempts.c.delivery_id == delivery_id).order_by(attempts.c.number)
     return DeliveryDetail(record_of(row), event_of(row), tuple(attempt_of(each) for each in connection.execute(made)))
+
+
+def webhooks_of(connection: Connection, ids: Sequence[str]) -> Mapping[str, str]:
+    """Return of which webhook each of these deliveries is."""
+    found = connection.execute(select(_D.id, _D.webhook_id).where(_D.id.in_(ids)))
+    return {row.id: row.webhook_id for row in found}
 
 
 def counts(connection: Connection, *, since: int | None) -> Mapping[str, Counts]:

@@ -235,6 +235,11 @@ class Outbox:
         with reading(self.engine) as connection:
             return listing.detail(connection, delivery_id)
 
+    def webhooks_of(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Return of which webhook each of these deliveries is; those that there are none of are left out."""
+        with reading(self.engine) as connection:
+            return listing.webhooks_of(connection, ids)
+
     def webhook_states(self, webhook_ids: Collection[str] | None = None) -> Mapping[str, WebhookStatus]:
         """Return what is known of each of these webhooks, or of all, that was ever tried or paused."""
         with reading(self.engine) as connection:
