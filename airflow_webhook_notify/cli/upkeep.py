@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from airflow_webhook_notify import administration, config
 from airflow_webhook_notify.cli import terminal
 from airflow_webhook_notify.cli.command import recorded
+from airflow_webhook_notify.cli.terminal import amount
 from airflow_webhook_notify.moments import show_moment
 from airflow_webhook_notify.outbox.records import Counts, DeliveryFilter
 from airflow_webhook_notify.outbox.store import Outbox
@@ -52,7 +53,7 @@ def _redeliver_dead_letters(args: Namespace) -> None:
     counted = _dead_letters(outbox.counts(since=since), args.webhook)
     if counted and not args.yes:
         webhooks = ", ".join(f"{webhook_id} {number}" for webhook_id, number in sorted(counted.items()))
-        whole = _many(sum(counted.values()), "dead letter")
+        whole = amount(sum(counted.values()), "dead letter")
         terminal.confirm(f"{whole} taken in since {show_moment(since)} ({webhooks}). Send them again?")
     wanted = DeliveryFilter(webhook_id=args.webhook, since=since)
     number = administration.redeliver_dead_letters(outbox, wanted, now=_now()) if counted else 0
@@ -65,14 +66,8 @@ def _dead_letters(counts: Mapping[str, Counts], webhook_id: str | None) -> dict[
 
 
 def _tell(number: int, output: str, *, unknown: Sequence[str] = ()) -> None:
-    text = f"{_many(number, 'delivery')} due now." if number else "Nothing to send again."
+    text = f"{amount(number, 'delivery')} due now." if number else "Nothing to send again."
     terminal.answer(text, {"redelivered": number, "unknown": list(unknown)}, output)
-
-
-def _many(number: int, word: str) -> str:
-    if number == 1:
-        return f"1 {word}"
-    return f"{number:,} {word.removesuffix('y')}ies" if word.endswith("y") else f"{number:,} {word}s"
 
 
 @recorded
@@ -94,7 +89,7 @@ def webhooks_resume(args: Namespace) -> None:
     if administration.resume(outbox, args.conn_id, now=_now()):
         waiting = outbox.counts().get(args.conn_id, Counts()).pending
         pace = f"at most {config.RESUME_RATE.read():g} a second"
-        text = f"{args.conn_id!r} is resumed. {_many(waiting, 'delivery')} waiting: oldest first, {pace}."
+        text = f"{args.conn_id!r} is resumed. {amount(waiting, 'delivery')} waiting: oldest first, {pace}."
     else:
         text = f"{args.conn_id!r} was not paused."
     terminal.answer(text, {"conn_id": args.conn_id, "paused": False}, args.output)
@@ -106,7 +101,7 @@ def webhooks_clean(args: Namespace) -> None:
     age = round(config.RETENTION.read() * _DAY) if args.older_than is None else args.older_than
     outbox, before = Outbox(), _now() - age
     number = outbox.prunable(before=before)
-    what = f"{_many(number, 'delivery')} that ended, taken in before {show_moment(before)}"
+    what = f"{amount(number, 'delivery')} that ended, taken in before {show_moment(before)}"
     if args.dry_run or not number:
         terminal.answer(f"{what}: nothing was deleted.", _cleaned(number, deleted=0), args.output)
         return
@@ -117,7 +112,7 @@ def webhooks_clean(args: Namespace) -> None:
         for batch in outbox.prune(before=before, batch=administration.BATCH):
             advance(batch)
             deleted += batch
-    terminal.answer(f"Deleted {_many(deleted, 'delivery')}.", _cleaned(number, deleted=deleted), args.output)
+    terminal.answer(f"Deleted {amount(deleted, 'delivery')}.", _cleaned(number, deleted=deleted), args.output)
 
 
 def _cleaned(found: int, *, deleted: int) -> dict[str, object]:
