@@ -149,12 +149,13 @@ def _in_airflow_process() -> bool:
 def _unreadable(conn_id: str, error: Exception) -> ConfigurationError:
     # By name: the Task SDK and the core each have such an exception, and not in every version in one place.
     if type(error).__name__ == "AirflowNotFoundException":
-        return _unknown(conn_id)
+        return unknown(conn_id)
     # The text of a secrets backend's error may hold what it was asked for or answered, so only its kind is shown.
     return UnknownWebhookError(conn_id, f"can't be read ({type(error).__name__}); see the log of Airflow's API server")
 
 
-def _unknown(conn_id: str) -> UnknownWebhookError:
+def unknown(conn_id: str) -> UnknownWebhookError:
+    """Return the error that says that there is no Connection of that id."""
     problem = "does not exist; make it with `airflow webhooks add` or in Admin, Connections"
     return UnknownWebhookError(conn_id, problem)
 
@@ -239,7 +240,7 @@ def find_webhook(conn_id: str) -> ListedWebhook:
     :raises ConfigurationError: where the one of a secrets backend can't be used
     """
     if not CONN_ID.fullmatch(conn_id):
-        raise _unknown(conn_id)
+        raise unknown(conn_id)
     if in_environment(conn_id):
         found: Iterable[ListedWebhook] = _listed_environment([conn_id])
     else:

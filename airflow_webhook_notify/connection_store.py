@@ -20,6 +20,7 @@ from airflow_webhook_notify.connection import (
     in_environment,
     mask,
     parse_webhook,
+    unknown,
 )
 from airflow_webhook_notify.exceptions import ConfigurationError
 from airflow_webhook_notify.models import Webhook
@@ -96,8 +97,8 @@ def change_webhook(conn_id: str, changes: Mapping[str, Any]) -> Webhook:
     :raises ReadOnlyError: where it is kept elsewhere
     :raises ConfigurationError: where a field can't be used
     """
-    if unknown := sorted(set(changes) - CHANGEABLE):
-        raise ConfigurationError(unknown[0][:80], f"can't be changed; {', '.join(sorted(CHANGEABLE))} can")
+    if others := sorted(set(changes) - CHANGEABLE):
+        raise ConfigurationError(others[0][:80], f"can't be changed; {', '.join(sorted(CHANGEABLE))} can")
     with _stored(conn_id) as conn:
         if ENDPOINT in changes:
             conn.host = _endpoint(changes[ENDPOINT])
@@ -169,7 +170,8 @@ def _stored(conn_id: str) -> Iterator[Connection]:
     from airflow.utils.session import create_session
     from sqlalchemy import select, update
 
-    _check_id(conn_id)
+    if not CONN_ID.fullmatch(conn_id):
+        raise unknown(conn_id)
     _check_editable(conn_id)
     with create_session(scoped=False) as session:
         wanted = Connection.conn_id == conn_id

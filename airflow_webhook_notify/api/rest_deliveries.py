@@ -86,7 +86,7 @@ def build_router(desk: Desk) -> APIRouter:
 
 
 def _add_list(router: APIRouter, desk: Desk) -> None:
-    @router.get("", responses=errors(422))
+    @router.get("", responses=errors())
     def list_deliveries(
         visitor: Reader,
         webhook: Annotated[str | None, Query(description="Its connection id.")] = None,
@@ -149,7 +149,7 @@ def _add_one(router: APIRouter, desk: Desk) -> None:
         detail = read_delivery(desk, visitor, delivery_id, "GET")
         return schemas.DeliveryDetailOut.model_validate(_describe(desk, detail))
 
-    @router.post("/{delivery_id}/redeliver", status_code=202, responses=errors(404, 415))
+    @router.post("/{delivery_id}/redeliver", status_code=202, responses=errors(404, body=True))
     def redeliver_one(delivery_id: str, visitor: Editor) -> schemas.Redelivered:
         """Send a delivery again now, whatever state it is in; its event id stays the same."""
         read_delivery(desk, visitor, delivery_id, "PUT")
@@ -197,7 +197,7 @@ def _webhook_or_none(conn_id: str) -> Webhook | None:
 
 
 def _add_redelivery(router: APIRouter, desk: Desk) -> None:
-    @router.post("/redeliver", status_code=202, responses=errors(415, 422))
+    @router.post("/redeliver", status_code=202, responses=errors(body=True))
     def redeliver_many(body: schemas.Wanted, visitor: Editor) -> schemas.Redelivered:
         """Send deliveries again now: those of these ids, or all dead letters that a filter asks for."""
         if body.dead_letters == bool(body.ids):

@@ -43,7 +43,7 @@ def build_router(desk: Desk) -> APIRouter:
 
 
 def _add_reading(router: APIRouter, desk: Desk) -> None:
-    @router.get("", responses=errors(422))
+    @router.get("", responses=errors())
     def list_webhooks(
         visitor: Reader,
         limit: Annotated[int, Query(ge=1, le=1000, description="At most so many.")] = 200,
@@ -70,7 +70,7 @@ def _shown(desk: Desk, conn_id: str, visitor: Visitor) -> schemas.WebhookOut:
 
 
 def _add_making(router: APIRouter, desk: Desk) -> None:
-    @router.post("", status_code=201, responses=errors(409, 415, 422))
+    @router.post("", status_code=201, responses=errors(409, body=True))
     def add_webhook(body: schemas.NewWebhook, visitor: Maker) -> schemas.MadeWebhook:
         """Make a webhook; where you give no signing secret, one is made and shown this once."""
         visitor.check("POST", body.id)
@@ -80,7 +80,7 @@ def _add_making(router: APIRouter, desk: Desk) -> None:
         webhook = _shown(desk, body.id, visitor)
         return schemas.MadeWebhook(webhook=webhook, secret=None if body.secret else secret)
 
-    @router.delete("/{conn_id:path}", responses=errors(404, 409))
+    @router.delete("/{conn_id:path}", responses=errors(404, 409, body=True))
     def delete_webhook(conn_id: str, visitor: Deleter) -> schemas.Deleted:
         """Delete a webhook, and cancel what waits for it; its deliveries stay in the log."""
         audit.note(visitor, "webhooks_delete", webhook=conn_id[:250])
@@ -108,7 +108,7 @@ def _webhook_from(body: schemas.NewWebhook, secret: str) -> Webhook:
 
 
 def _add_changing(router: APIRouter, desk: Desk) -> None:
-    @router.patch("/{conn_id:path}", responses=errors(404, 409, 415, 422))
+    @router.patch("/{conn_id:path}", responses=errors(404, 409, body=True))
     def change_webhook(conn_id: str, body: schemas.Changes, visitor: Editor) -> schemas.WebhookOut:
         """Change what the body names, and nothing else."""
         changes = body.model_dump(mode="json", exclude_unset=True)
@@ -116,7 +116,7 @@ def _add_changing(router: APIRouter, desk: Desk) -> None:
         administration.change(conn_id, changes)
         return _shown(desk, conn_id, visitor)
 
-    @router.post("/{conn_id:path}/rotate-secret", responses=errors(404, 409, 415, 422))
+    @router.post("/{conn_id:path}/rotate-secret", responses=errors(404, 409, body=True))
     def rotate_secret(conn_id: str, visitor: Editor, body: schemas.Overlap | None = None) -> schemas.NewSecret:
         """Give a webhook a new signing secret, and let the old one sign for a while."""
         overlap = round((body or schemas.Overlap()).overlap * 1000)
@@ -127,7 +127,7 @@ def _add_changing(router: APIRouter, desk: Desk) -> None:
 
 
 def _add_states(router: APIRouter, desk: Desk) -> None:
-    @router.post("/{conn_id:path}/pause", responses=errors(404, 415, 422))
+    @router.post("/{conn_id:path}/pause", responses=errors(404, body=True))
     def pause_webhook(conn_id: str, visitor: Editor, body: schemas.Reason | None = None) -> schemas.WebhookOut:
         """Let a webhook's deliveries wait; pings and redeliveries still go."""
         reason = (body or schemas.Reason()).reason
@@ -135,7 +135,7 @@ def _add_states(router: APIRouter, desk: Desk) -> None:
         administration.pause(desk.outbox, conn_id, reason, now=desk.now())
         return _shown(desk, conn_id, visitor)
 
-    @router.post("/{conn_id:path}/resume", responses=errors(404, 415))
+    @router.post("/{conn_id:path}/resume", responses=errors(404, body=True))
     def resume_webhook(conn_id: str, visitor: Editor) -> schemas.WebhookOut:
         """Let the deliveries of a paused webhook go: the oldest first, not all at once."""
         audit.note(visitor, "webhooks_resume", webhook=conn_id[:250])
@@ -147,7 +147,7 @@ def _add_states(router: APIRouter, desk: Desk) -> None:
 def _add_ping(router: APIRouter, desk: Desk) -> None:
     pings = CapacityLimiter(_PINGS)
 
-    @router.post("/{conn_id:path}/ping", responses=errors(404, 415, 422))
+    @router.post("/{conn_id:path}/ping", responses=errors(404, body=True))
     async def ping_webhook(conn_id: str, visitor: Editor) -> schemas.PingOut:
         """Send one `webhook.ping` now and say how it ended; 200 whatever the endpoint answered."""
         ping = partial(_ping, desk, conn_id, visitor)

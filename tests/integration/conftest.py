@@ -107,11 +107,12 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def api(served: Api) -> Iterator[Api]:
+def api(served: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     """Airflow's API server, with no webhook, no delivery and an empty audit log."""
     _clear()
     served.answers.clear()
     yield served
+    monkeypatch.undo()
     _clear()
 
 
