@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.bench import callbacks, imports, measurements
+from tests.bench import callbacks, imports, measurements, pages
 from tests.bench.figures import Figure, table, told
 from tests.bench.plot import draw, draw_callbacks
 from tests.bench.scenes import DATABASES, Databases, databases
@@ -46,6 +46,11 @@ def measure_relay(bases: Databases) -> None:
     plot("benchmarks", draw(figures, sizes))
 
 
+def measure_pages(bases: Databases) -> None:
+    """Measure what the Webhooks page asks of the API server."""
+    write("pages", table(told(pages.measure(bases))))
+
+
 def _relay_figures(bases: Databases) -> Iterator[Figure]:
     yield from measurements.throughput(bases)
     yield from measurements.slow_endpoint(bases)
@@ -59,6 +64,7 @@ SCENES: dict[str, Callable[[Databases], None]] = {
     "imports": measure_imports,
     "callbacks": measure_callbacks,
     "relay": measure_relay,
+    "pages": measure_pages,
 }
 
 
