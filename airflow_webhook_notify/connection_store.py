@@ -208,8 +208,6 @@ def _endpoint(endpoint: object) -> str:
         raise ConfigurationError(
             form.ENDPOINT, f"is over {_LONGEST_ENDPOINT} characters; keep this webhook in a secrets backend instead"
         )
-    if not _storable(endpoint):
-        raise ConfigurationError(form.ENDPOINT, "has half a character in it, which no URL can; write it anew")
     return endpoint
 
 

@@ -14,6 +14,7 @@ DAY = _UNITS["d"]
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
 #: The longest that `[webhook_notify] retention` can be, in milliseconds.
 LONGEST_AGE = 3650 * DAY
+_LONGEST_DATE = 40
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -44,7 +45,8 @@ def moment_of(text: str) -> Moment:
     :raises ValueError: for any other text
     """
     ago = milliseconds_of(text)
-    date = _parse_date(text) if ago is None else None
+    # Python takes thousands of digits for a date.
+    date = _parse_date(text) if ago is None and len(text) <= _LONGEST_DATE else None
     if (ago is None and date is None) or (ago or 0) > LONGEST_AGE:
         raise ValueError(
             f"{text[:80]!r} is no moment: write how long ago it was, such as 15m, 24h or 7d, or a date, such as "

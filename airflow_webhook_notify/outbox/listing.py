@@ -43,7 +43,9 @@ def conditions_of(wanted: DeliveryFilter) -> list[ColumnElement[bool]]:
     asked = {name: getattr(wanted, name) for name in _EXACT}
     conditions = [deliveries.c[name] == value for name, value in asked.items() if value is not None]
     if wanted.webhook_ids is not None:
-        conditions.append(_D.webhook_id.in_(sorted(wanted.webhook_ids)))
+        # Of no column, so that the newest are looked through until there are enough; the index of webhooks would bring
+        # all that these ever had, to be sorted.
+        conditions.append(func.coalesce(_D.webhook_id, "").in_(sorted(wanted.webhook_ids)))
     if wanted.state is not None:
         conditions += in_state(wanted.state)
     if wanted.since is not None:

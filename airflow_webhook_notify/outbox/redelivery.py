@@ -36,7 +36,8 @@ def redeliver_dead_letters(connection: Connection, wanted: DeliveryFilter, *, no
 
 def cancel(connection: Connection, ids: Sequence[str]) -> tuple[str, ...]:
     """End pending deliveries unsent; see :meth:`Outbox.cancel`."""
-    found = _lock(connection, ids, PENDING)
+    # As a value: written out, SQLite would look through all that is pending for these ids.
+    found = _lock(connection, ids, _D.state == DeliveryState.PENDING.value)
     ended = update(deliveries).where(_D.id.in_(found))
     values = {"state": DeliveryState.CANCELLED.value, "is_manual": False, "due_at": None}
     connection.execute(ended.values(**values, lease_token=None, lease_expires_at=None))
