@@ -6,28 +6,22 @@ credentials of each that is read are known to Airflow's secrets masker before an
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
 
 from airflow_webhook_notify import connection_fields as fields
 from airflow_webhook_notify import connection_form as form
 from airflow_webhook_notify.exceptions import ConfigurationError
+from airflow_webhook_notify.masking import mask_connections
 from airflow_webhook_notify.models import Webhook
 from airflow_webhook_notify.names import CONN_TYPE
-from airflow_webhook_notify.signing import SECRET_PREFIX
 
 DATABASE, ENVIRONMENT, SECRETS_BACKEND = "database", "environment", "secrets backend"
 ENVIRONMENT_PREFIX = "AIRFLOW_CONN_"
 #: What Airflow takes as the id of a Connection, and its column has room for.
 CONN_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}", re.ASCII)
-#: Shorter paths than this are common words; masking them would blacken logs and protect nothing.
-_SHORTEST_MASKED_PATH = 12
-#: Nor are shorter credentials; a signing secret that short is refused.
-_SHORTEST_MASKED = 8
 
 
 class UnknownWebhookError(ConfigurationError):
@@ -40,12 +34,18 @@ class UnknownWebhookError(ConfigurationError):
 class StoredConnection(Protocol):
     """The part of Airflow's Connections, of the Task SDK and of the core, that this package reads."""
 
-    conn_id: str
-    conn_type: str | None
-    description: str | None
-    host: str | None
-    password: str | None
-    extra: str | None
+    @property
+    def conn_id(self) -> str: ...
+    @property
+    def conn_type(self) -> str | None: ...
+    @property
+    def description(self) -> str | None: ...
+    @property
+    def host(self) -> str | None: ...
+    @property
+    def password(self) -> str | None: ...
+    @property
+    def extra(self) -> str | None: ...
 
 
 class ListedWebhook(NamedTuple):
@@ -69,7 +69,11 @@ def parse_webhook(conn: StoredConnection) -> Webhook:
     """
     if conn.conn_type != CONN_TYPE:
         raise UnknownWebhookError(conn.conn_id, f"has the type {conn.conn_type!r}; make it one of type {CONN_TYPE!r}")
-    mask(_credentials_of(conn), headers=_header_values(conn))
+    mask_connections([conn])
+    return _parse(conn)
+
+
+def _parse(conn: StoredConnection) -> Webhook:
     extra = fields.parse_extra(conn.extra)
     allow_http = fields.parse_flag(form.ALLOW_HTTP.label, extra.get("allow_http"), default=False)
     timeout = fields.parse_timeout(form.TIMEOUT.label, extra.get("timeout"), default=15.0)
@@ -160,72 +164,6 @@ def unknown(conn_id: str) -> UnknownWebhookError:
     return UnknownWebhookError(conn_id, problem)
 
 
-def _credentials_of(conn: StoredConnection) -> list[str]:
-    extra = _extra_mapping(conn)
-    found = [conn.password, conn.host, _path_of(conn.host or "")]
-    found.extend([conn.extra] if extra is None else _credentials_in(extra))
-    # Airflow's masker takes the first of its patterns that fits, so one that others begin with would leave their
-    # ends in the open: `whsec_` alone is not given to it, and what follows `whsec_` is, by itself.
-    found.extend(text.removeprefix(SECRET_PREFIX) for text in found[:] if text and text.startswith(SECRET_PREFIX))
-    return [text for text in found if text and len(text) >= _SHORTEST_MASKED]
-
-
-def _header_values(conn: StoredConnection) -> list[str]:
-    headers = (_extra_mapping(conn) or {}).get("headers")
-    values = headers.values() if isinstance(headers, Mapping) else []
-    return [value for value in values if isinstance(value, str) and len(value) >= _SHORTEST_MASKED_PATH]
-
-
-def _extra_mapping(conn: StoredConnection) -> Mapping[str, Any] | None:
-    if not conn.extra:
-        return {}
-    extra = _json_or_none(conn.extra)
-    return extra if isinstance(extra, Mapping) or extra is None else {}
-
-
-def _json_or_none(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _credentials_in(extra: Mapping[str, Any]) -> Iterator[str]:
-    for key in ("authorization", "proxy"):
-        if isinstance(value := extra.get(key), str) and value:
-            yield value
-            # `Bearer abc`: the credential is as secret without its scheme.
-            yield value.partition(" ")[2].strip()
-    previous = extra.get(form.PREVIOUS_SECRETS.key)
-    if isinstance(previous, str):
-        # A Connection written as a URI holds every extra as text.
-        previous = _json_or_none(previous)
-    for item in previous if isinstance(previous, list) else []:
-        if isinstance(item, Mapping) and isinstance(secret := item.get("secret"), str):
-            yield secret
-
-
-def _path_of(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
-    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    return path if len(path) >= _SHORTEST_MASKED_PATH else ""
-
-
-def mask(credentials: list[str], *, headers: Sequence[str] = ()) -> None:
-    """Tell Airflow's maskers of credentials and of the values of extra headers."""
-    from airflow._shared.secrets_masker import mask_secret as mask_in_core
-    from airflow.sdk.log import mask_secret
-
-    # One call for all: in a task each is a round trip to its supervisor. Core keeps a masker of its own.
-    mask_secret([*credentials, *headers])
-    # Not the headers: the API server would show them as ***, and the connection page would save them so, since
-    # Airflow puts back what it masked by a key's name and not what it masked by value.
-    mask_in_core(list(credentials))
-
-
 def list_webhooks() -> list[ListedWebhook]:
     """Return every webhook of the metadata database and of the environment, by id; needs the database."""
     # The environment comes first when Airflow looks a Connection up, so it hides one of the same id.
@@ -250,21 +188,84 @@ def find_webhook(conn_id: str) -> ListedWebhook:
     return ListedWebhook(conn_id, SECRETS_BACKEND, get_webhook(conn_id), None, encrypted=True)
 
 
+class _Row(NamedTuple):
+    """A Connection as the database has it."""
+
+    conn_id: str
+    conn_type: str
+    description: str | None
+    host: str | None
+    password: str | None
+    extra: str | None
+    is_encrypted: bool
+    is_extra_encrypted: bool
+
+
+# What became of each row when it was last read. Decrypting and checking hundreds takes longer than reading them, and
+# nearly always none has changed.
+_parsed: dict[_Row, ListedWebhook] = {}
+
+
 def _listed_database(conn_id: str | None = None) -> list[ListedWebhook]:
+    global _parsed
+    rows = _rows(conn_id)
+    parsed = _parsed
+    changed = [(row, _decrypted(row)) for row in rows if row not in parsed]
+    mask_connections(conn for _, conn in changed if conn is not None)
+    found = {row: parsed[row] for row in rows if row in parsed} | {row: _listed_row(row, conn) for row, conn in changed}
+    _parsed = found if conn_id is None else {**parsed, **found}
+    return [found[row] for row in rows]
+
+
+def _rows(conn_id: str | None) -> list[_Row]:
     from airflow.models.connection import Connection
     from airflow.utils.session import create_session
-    from sqlalchemy import select
+    from sqlalchemy import inspect, select
 
-    wanted = select(Connection).where(Connection.conn_type == CONN_TYPE)
+    columns = inspect(Connection).columns
+    wanted = select(*(columns[name if name in columns else f"_{name}"] for name in _Row._fields))
+    wanted = wanted.where(Connection.conn_type == CONN_TYPE)
     if conn_id is not None:
         wanted = wanted.where(Connection.conn_id == conn_id)
     with create_session(scoped=False) as session:
-        return [_listed(conn, source=DATABASE, encrypted=bool(conn.is_encrypted)) for conn in session.scalars(wanted)]
+        return [_Row(*row) for row in session.execute(wanted)]
+
+
+def _decrypted(row: _Row) -> StoredConnection | None:
+    """Return a Connection that no database knows; None where Airflow's key does not fit."""
+    from airflow.models.connection import Connection
+    from cryptography.fernet import InvalidToken
+
+    conn = Connection(conn_id=row.conn_id, conn_type=row.conn_type, description=row.description, host=row.host)
+    conn._password, conn.is_encrypted = row.password, bool(row.is_encrypted)
+    conn._extra, conn.is_extra_encrypted = row.extra, bool(row.is_extra_encrypted)
+    try:
+        return _Plain(row.conn_id, row.conn_type, row.description, row.host, conn.password, conn.extra)
+    except (InvalidToken, ValueError):
+        return None
+
+
+class _Plain(NamedTuple):
+    """A Connection, decrypted."""
+
+    conn_id: str
+    conn_type: str | None
+    description: str | None
+    host: str | None
+    password: str | None
+    extra: str | None
+
+
+def _listed_row(row: _Row, conn: StoredConnection | None) -> ListedWebhook:
+    if conn is None:
+        problem = f"Connection {row.conn_id!r}: can't be decrypted; [core] fernet_key is not the one it was stored with"
+        return ListedWebhook(row.conn_id, DATABASE, None, problem, bool(row.is_encrypted))
+    return _listed(conn, source=DATABASE, encrypted=bool(row.is_encrypted))
 
 
 def _listed(conn: StoredConnection, *, source: str, encrypted: bool) -> ListedWebhook:
     try:
-        return ListedWebhook(conn.conn_id, source, parse_webhook(conn), None, encrypted)
+        return ListedWebhook(conn.conn_id, source, _parse(conn), None, encrypted)
     except ConfigurationError as error:
         return ListedWebhook(conn.conn_id, source, None, str(error), encrypted)
 
@@ -284,6 +285,7 @@ def _listed_environment(conn_ids: Iterable[str] | None = None) -> Iterator[Liste
         except Exception:  # noqa: BLE001, S112 - not ours to judge: nothing says that it was meant to be a webhook
             continue
         if conn.conn_type == CONN_TYPE:
+            mask_connections([conn])
             yield _listed(conn, source=ENVIRONMENT, encrypted=False)
 
 

@@ -18,11 +18,11 @@ from airflow_webhook_notify.connection import (
     ENVIRONMENT_PREFIX,
     find_webhook,
     in_environment,
-    mask,
     parse_webhook,
     unknown,
 )
 from airflow_webhook_notify.exceptions import ConfigurationError
+from airflow_webhook_notify.masking import mask
 from airflow_webhook_notify.models import Webhook
 from airflow_webhook_notify.names import CONN_TYPE
 from airflow_webhook_notify.signing import SECRET_PREFIX, check_secret

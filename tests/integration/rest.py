@@ -38,6 +38,7 @@ _SETTINGS = {
 def metadata_database(url: str) -> Iterator[None]:
     """Let Airflow's metadata database be that one, with all its tables, in this process."""
     from airflow import settings
+    from airflow.configuration import conf
     from airflow.utils.db import initdb
 
     def connect(to: str) -> None:
@@ -46,7 +47,7 @@ def metadata_database(url: str) -> Iterator[None]:
         settings.configure_vars()  # type: ignore[no-untyped-call]
         settings.configure_orm()  # type: ignore[no-untyped-call]
 
-    before = os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+    before = conf.get("database", "sql_alchemy_conn")
     connect(url)
     try:
         initdb()
