@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_webhook_notify import connection_store, signing
-from airflow_webhook_notify.connection import UnknownWebhookError, find_webhook
+from airflow_webhook_notify.connection import find_webhook
+from airflow_webhook_notify.connection_reading import UnknownWebhookError
 from airflow_webhook_notify.exceptions import OutboxMissingError
 from airflow_webhook_notify.models import Attempt, Webhook
 from airflow_webhook_notify.outbox.records import DeliveryFilter

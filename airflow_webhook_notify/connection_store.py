@@ -19,8 +19,8 @@ from airflow_webhook_notify.connection import (
     find_webhook,
     in_environment,
     parse_webhook,
-    unknown,
 )
+from airflow_webhook_notify.connection_reading import unknown
 from airflow_webhook_notify.exceptions import ConfigurationError
 from airflow_webhook_notify.masking import mask
 from airflow_webhook_notify.models import Webhook

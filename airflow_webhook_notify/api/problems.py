@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 
-from airflow_webhook_notify.connection import UnknownWebhookError
+from airflow_webhook_notify.connection_reading import UnknownWebhookError
 from airflow_webhook_notify.connection_store import ReadOnlyError, TakenError
 from airflow_webhook_notify.exceptions import ConfigurationError, OutboxUnavailableError
 
