@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_webhook_notify import connection_store, signing
-from airflow_webhook_notify.connection import find_webhook
-from airflow_webhook_notify.connection_reading import UnknownWebhookError
+from airflow_webhook_notify.connection import CONN_ID, find_webhook
+from airflow_webhook_notify.connection_reading import UnknownWebhookError, unknown
 from airflow_webhook_notify.exceptions import OutboxMissingError
 from airflow_webhook_notify.models import Attempt, Webhook
 from airflow_webhook_notify.outbox.records import DeliveryFilter
@@ -100,21 +100,28 @@ def delete(outbox: Outbox, conn_id: str) -> int:
     :raises UnknownWebhookError: where there is no such webhook and nothing waits for one that was
     :raises ReadOnlyError: where it is kept elsewhere
     """
-    unknown: UnknownWebhookError | None = None
+    _check_id(conn_id)
+    missing: UnknownWebhookError | None = None
     try:
         # First, so that nothing new comes in.
         connection_store.delete_webhook(conn_id)
     except UnknownWebhookError as error:
         # Whoever was cut off between this and what follows can do it again.
-        unknown = error
+        missing = error
     try:
         cancelled = sum(outbox.cancel_waiting(conn_id, batch=BATCH))
         outbox.forget(conn_id)
     except OutboxMissingError:
         cancelled = 0
-    if unknown is not None and not cancelled:
-        raise unknown
+    if missing is not None and not cancelled:
+        raise missing
     return cancelled
+
+
+def _check_id(conn_id: str) -> None:
+    # What can be no id may be what no database takes.
+    if not CONN_ID.fullmatch(conn_id):
+        raise unknown(conn_id)
 
 
 def pause(outbox: Outbox, conn_id: str, reason: str, *, now: int) -> bool:
@@ -133,6 +140,7 @@ def resume(outbox: Outbox, conn_id: str, *, now: int) -> bool:
     :param now: milliseconds since the epoch
     :raises UnknownWebhookError: where it was not paused and there is none
     """
+    _check_id(conn_id)
     if outbox.resume(conn_id, now=now):
         return True
     # A webhook whose Connection is gone can still be resumed, but not one that never was.

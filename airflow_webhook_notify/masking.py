@@ -65,7 +65,8 @@ def _add(masker: Any, texts: Iterable[str]) -> None:
             found = {re.escape(part) for text in texts for part in masker._adaptations(text) if _counts(masker, part)}
             if found - masker.patterns:
                 masker.patterns.update(found)
-                masker.replacer = re.compile("|".join(tuple(masker.patterns)))
+                # The longest first: of two patterns that fit, the first is taken, and the end of the other is left.
+                masker.replacer = re.compile("|".join(sorted(masker.patterns, key=len, reverse=True)))
     except (AttributeError, TypeError):
         # Another Airflow's masker: its own way, which is slow and no more.
         masker.add_mask(list(texts))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 
 from airflow_webhook_notify.models import DeliveryState
@@ -124,7 +124,7 @@ def test_postgresql_reads_no_table_whole(postgres: PostgresServer) -> None:
     engine = make_engine(postgres.create_database("plans"))
     metadata.create_all(engine)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql(FILL.format(now=T0))
+        connection.execute(text(FILL.format(now=T0)))
         connection.exec_driver_sql("VACUUM ANALYZE webhook_notify_delivery")
     ids = [f"webhook-{number}" for number in range(50)]
     calls: list[Callable[[Outbox], object]] = [

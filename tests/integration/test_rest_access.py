@@ -134,7 +134,7 @@ def audit_log() -> list[tuple[str, str, str]]:
 
 
 def test_every_change_is_in_the_audit_log_without_what_is_secret(api: Api) -> None:
-    make(api, authorization="Bearer Au7h0r1zat10n", headers={"X-Key": "4p1K3y0fS0meLength"})
+    make(api, authorization="Bearer 0therCr3dent1al", headers={"X-Key": "4p1K3y0fS0meLength"})
     (dead,) = make_dead_letters(1, now=T0)
     api.ask("PATCH", "/v1/webhooks/ops", json={"endpoint": f"{ENDPOINT}/T0pS3cr3t", "proxy": "http://u:pr0xy@p:1"})
     api.post("/v1/webhooks/ops/rotate-secret", {"overlap": 60})
@@ -164,7 +164,7 @@ def test_every_change_is_in_the_audit_log_without_what_is_secret(api: Api) -> No
     assert entries[1][2] == '{"webhook": "ops", "fields": ["endpoint", "proxy"]}'
     assert entries[3][2] == '{"webhook": "ops", "reason": "maintenance"}'
     everything = "".join(extra for _, _, extra in entries)
-    assert not [word for word in ("Au7h0r", "4p1K3y", "T0pS3", "pr0xy", "whsec_", "the/path") if word in everything]
+    assert not [word for word in ("0therCr3d", "4p1K3y", "T0pS3", "pr0xy", "whsec_", "the/path") if word in everything]
 
 
 def test_what_is_refused_is_not_in_the_audit_log(api: Api) -> None:
