@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from airflow_webhook_notify.signing import verify
 from tests.acceptance.airflow_under_test import AirflowUnderTest
@@ -54,6 +56,14 @@ def signed_with(request: Request, *secrets: str) -> bool:
     return all(verify(request.body, request.headers, each, require_timestamp=True).id for each in secrets)
 
 
+def is_subscribed(airflow: AirflowUnderTest) -> bool:
+    """Return whether the watcher has noticed the webhook."""
+    engine = create_engine(airflow.database_url, poolclass=NullPool)
+    with engine.connect() as connection:
+        wanted = text("SELECT count(*) FROM webhook_notify_subscription WHERE webhook_id = :webhook_id")
+        return connection.execute(wanted, {"webhook_id": WEBHOOK}).scalar() == 1
+
+
 def test_a_webhook_lives_and_ends_by_rest(airflow: AirflowUnderTest) -> None:
     program = Program.sign_in(airflow)
     with RecordingServer() as receiver:
@@ -66,6 +76,8 @@ def test_a_webhook_lives_and_ends_by_rest(airflow: AirflowUnderTest) -> None:
         assert (ping["status"], ping["event_id"]) == (200, payload_of(pinged)["Id"])
         assert signed_with(pinged, secret)
 
+        # It hears of what happens from then on.
+        airflow.wait_until("the watcher subscribes it", lambda: is_subscribed(airflow), timeout=30)
         assert program.ask("POST", f"{path}/pause", {"reason": "maintenance"})["state_reason"] == "maintenance"
         airflow.trigger("plain", run_id="by-rest")
         of_run = f"deliveries?webhook={WEBHOOK}&dag=plain&run=by-rest"

@@ -115,7 +115,8 @@ FILL = """
       state, is_manual, created_at, due_at, attempts_count, schedule_start, delivered_at)
     SELECT 'd-' || i, 'webhook-' || (i % 50), 'e-' || i, 'webhook.ping', 0, 'org', 'x', repeat('x', 500),
       CASE i % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'dead_letter' ELSE 'delivered' END, false,
-      {now} - (20000 - i) * 129600, CASE WHEN i % 100 = 0 THEN {now} END, 1, 0, CASE WHEN i % 100 > 1 THEN {now} END
+      {now} - (20000 - i) * CAST(129600 AS bigint), CASE WHEN i % 100 = 0 THEN {now} END, 1, 0,
+      CASE WHEN i % 100 > 1 THEN {now} END
     FROM generate_series(1, 20000) i
 """
 
