@@ -1,39 +1,40 @@
-"""Connections of type `webhook`, to and from the `Webhook` value that all other code uses.
+"""Connections of type `webhook`, read as the `Webhook` value that all other code uses.
 
-Invariant: nothing else in this package reads or writes a Connection, and the credentials of each that is read
-are known to Airflow's secrets masker before anyone can log them.
+Invariant: nothing else in this package reads a Connection, nothing but `connection_store` writes one, and the
+credentials of each that is read are known to Airflow's secrets masker before anyone can log them.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from airflow_webhook_notify import connection_fields as fields
 from airflow_webhook_notify import connection_form as form
-from airflow_webhook_notify.connection_reading import StoredConnection, UnknownWebhookError, read, unreadable
+from airflow_webhook_notify.connection_reading import (
+    StoredConnection,
+    UnknownWebhookError,
+    read,
+    unknown,
+    unreadable,
+)
 from airflow_webhook_notify.exceptions import ConfigurationError
+from airflow_webhook_notify.masking import mask_connections
 from airflow_webhook_notify.models import Webhook
 from airflow_webhook_notify.names import CONN_TYPE
-from airflow_webhook_notify.signing import SECRET_PREFIX, check_secret
 
-_ENVIRONMENT_PREFIX = "AIRFLOW_CONN_"
-#: Shorter paths than this are common words; masking them would blacken logs and protect nothing.
-_SHORTEST_MASKED_PATH = 12
-#: Nor are shorter credentials; a signing secret that short is refused.
-_SHORTEST_MASKED = 8
-#: What the metadata database has room for.
-_LONGEST_ENDPOINT = 500
+DATABASE, ENVIRONMENT, SECRETS_BACKEND = "database", "environment", "secrets backend"
+ENVIRONMENT_PREFIX = "AIRFLOW_CONN_"
+#: What Airflow takes as the id of a Connection, and its column has room for.
+CONN_ID = re.compile(r"[\w#!()\-.:/\\]{1,250}", re.ASCII)
 
 
 class ListedWebhook(NamedTuple):
     """One webhook in a listing; exactly one of `webhook` and `problem` is set.
 
-    :param source: `database` or `environment`; those of a secrets backend can't be listed
+    :param source: `DATABASE`, `ENVIRONMENT` or `SECRETS_BACKEND`; those of a secrets backend can't be listed
     :param encrypted: whether the signing secret is encrypted where it is stored
     """
 
@@ -51,7 +52,11 @@ def parse_webhook(conn: StoredConnection) -> Webhook:
     """
     if conn.conn_type != CONN_TYPE:
         raise UnknownWebhookError(conn.conn_id, f"has the type {conn.conn_type!r}; make it one of type {CONN_TYPE!r}")
-    _mask(_credentials_of(conn), headers=_header_values(conn))
+    mask_connections([conn])
+    return _parse(conn)
+
+
+def _parse(conn: StoredConnection) -> Webhook:
     extra = fields.parse_extra(conn.extra)
     allow_http = fields.parse_flag(form.ALLOW_HTTP.label, extra.get("allow_http"), default=False)
     timeout = fields.parse_timeout(form.TIMEOUT.label, extra.get("timeout"), default=15.0)
@@ -108,193 +113,136 @@ async def aget_webhook(conn_id: str) -> Webhook:
     return await sync_to_async(parse_webhook)(conn)
 
 
-def _credentials_of(conn: StoredConnection) -> list[str]:
-    extra = _extra_mapping(conn)
-    found = [conn.password, conn.host, _path_of(conn.host or "")]
-    found.extend([conn.extra] if extra is None else _credentials_in(extra))
-    # Airflow's masker takes the first of its patterns that fits, so one that others begin with would leave their
-    # ends in the open: `whsec_` alone is not given to it, and what follows `whsec_` is, by itself.
-    found.extend(text.removeprefix(SECRET_PREFIX) for text in found[:] if text and text.startswith(SECRET_PREFIX))
-    return [text for text in found if text and len(text) >= _SHORTEST_MASKED]
+def list_webhooks() -> list[ListedWebhook]:
+    """Return every webhook of the metadata database and of the environment, by id; needs the database."""
+    # The environment comes first when Airflow looks a Connection up, so it hides one of the same id.
+    named = {item.id: item for item in [*_listed_database(), *_listed_environment()]}
+    return [named[conn_id] for conn_id in sorted(named)]
 
 
-def _header_values(conn: StoredConnection) -> list[str]:
-    headers = (_extra_mapping(conn) or {}).get("headers")
-    values = headers.values() if isinstance(headers, Mapping) else []
-    return [value for value in values if isinstance(value, str) and len(value) >= _SHORTEST_MASKED_PATH]
+def find_webhook(conn_id: str) -> ListedWebhook:
+    """Return the webhook, also one of a secrets backend, which no listing holds; needs the database.
+
+    :raises UnknownWebhookError: where there is none
+    :raises ConfigurationError: where the one of a secrets backend can't be used
+    """
+    if not CONN_ID.fullmatch(conn_id):
+        raise unknown(conn_id)
+    if in_environment(conn_id):
+        found: Iterable[ListedWebhook] = _listed_environment([conn_id])
+    else:
+        found = _listed_database(conn_id)
+    for listed in found:
+        return listed
+    return ListedWebhook(conn_id, SECRETS_BACKEND, get_webhook(conn_id), None, encrypted=True)
 
 
-def _extra_mapping(conn: StoredConnection) -> Mapping[str, Any] | None:
-    if not conn.extra:
-        return {}
-    extra = _json_or_none(conn.extra)
-    return extra if isinstance(extra, Mapping) or extra is None else {}
+class _Row(NamedTuple):
+    """A Connection as the database has it."""
+
+    conn_id: str
+    conn_type: str
+    description: str | None
+    host: str | None
+    password: str | None
+    extra: str | None
+    is_encrypted: bool
+    is_extra_encrypted: bool
 
 
-def _json_or_none(text: str) -> Any:
+# What became of each row when it was last read. Decrypting and checking hundreds takes longer than reading them, and
+# nearly always none has changed.
+_parsed: dict[_Row, ListedWebhook] = {}
+
+
+def _listed_database(conn_id: str | None = None) -> list[ListedWebhook]:
+    global _parsed
+    rows = _rows(conn_id)
+    parsed = _parsed
+    changed = [(row, _decrypted(row)) for row in rows if row not in parsed]
+    mask_connections(conn for _, conn in changed if conn is not None)
+    found = {row: parsed[row] for row in rows if row in parsed} | {row: _listed_row(row, conn) for row, conn in changed}
+    _parsed = found if conn_id is None else {**parsed, **found}
+    return [found[row] for row in rows]
+
+
+def _rows(conn_id: str | None) -> list[_Row]:
+    from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
+    from sqlalchemy import inspect, select
+
+    columns = inspect(Connection).columns
+    wanted = select(*(columns[name if name in columns else f"_{name}"] for name in _Row._fields))
+    wanted = wanted.where(Connection.conn_type == CONN_TYPE)
+    if conn_id is not None:
+        wanted = wanted.where(Connection.conn_id == conn_id)
+    with create_session(scoped=False) as session:
+        return [_Row(*row) for row in session.execute(wanted)]
+
+
+def _decrypted(row: _Row) -> StoredConnection | None:
+    """Return a Connection that no database knows; None where Airflow's key does not fit."""
+    from airflow.models.connection import Connection
+    from cryptography.fernet import InvalidToken
+
+    conn = Connection(conn_id=row.conn_id, conn_type=row.conn_type, description=row.description, host=row.host)
+    conn._password, conn.is_encrypted = row.password, bool(row.is_encrypted)
+    conn._extra, conn.is_extra_encrypted = row.extra, bool(row.is_extra_encrypted)
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return _Plain(row.conn_id, row.conn_type, row.description, row.host, conn.password, conn.extra)
+    except (InvalidToken, ValueError):
         return None
 
 
-def _credentials_in(extra: Mapping[str, Any]) -> Iterator[str]:
-    for key in ("authorization", "proxy"):
-        if isinstance(value := extra.get(key), str) and value:
-            yield value
-            # `Bearer abc`: the credential is as secret without its scheme.
-            yield value.partition(" ")[2].strip()
-    previous = extra.get(form.PREVIOUS_SECRETS.key)
-    if isinstance(previous, str):
-        # A Connection written as a URI holds every extra as text.
-        previous = _json_or_none(previous)
-    for item in previous if isinstance(previous, list) else []:
-        if isinstance(item, Mapping) and isinstance(secret := item.get("secret"), str):
-            yield secret
+class _Plain(NamedTuple):
+    """A Connection, decrypted."""
+
+    conn_id: str
+    conn_type: str | None
+    description: str | None
+    host: str | None
+    password: str | None
+    extra: str | None
 
 
-def _path_of(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
-    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    return path if len(path) >= _SHORTEST_MASKED_PATH else ""
-
-
-def _mask(credentials: list[str], *, headers: list[str]) -> None:
-    from airflow._shared.secrets_masker import mask_secret as mask_in_core
-    from airflow.sdk.log import mask_secret
-
-    # One call for all: in a task each is a round trip to its supervisor. Core keeps a masker of its own.
-    mask_secret([*credentials, *headers])
-    # Not the headers: the API server would show them as ***, and the connection page would save them so, since
-    # Airflow puts back what it masked by a key's name and not what it masked by value.
-    mask_in_core(list(credentials))
-
-
-def list_webhooks() -> list[ListedWebhook]:
-    """Return every webhook of the metadata database and of the environment, by id; needs the database."""
-    from airflow.models.connection import Connection
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    with create_session(scoped=False) as session:
-        stored = session.scalars(select(Connection).where(Connection.conn_type == CONN_TYPE))
-        listed = [_listed(conn, source="database", encrypted=bool(conn.is_encrypted)) for conn in stored]
-    # The environment comes first when Airflow looks a Connection up, so it hides one of the same id.
-    named = {item.id: item for item in [*listed, *_listed_environment()]}
-    return [named[conn_id] for conn_id in sorted(named)]
+def _listed_row(row: _Row, conn: StoredConnection | None) -> ListedWebhook:
+    if conn is None:
+        problem = f"Connection {row.conn_id!r}: can't be decrypted; [core] fernet_key is not the one it was stored with"
+        return ListedWebhook(row.conn_id, DATABASE, None, problem, bool(row.is_encrypted))
+    return _listed(conn, source=DATABASE, encrypted=bool(row.is_encrypted))
 
 
 def _listed(conn: StoredConnection, *, source: str, encrypted: bool) -> ListedWebhook:
     try:
-        return ListedWebhook(conn.conn_id, source, parse_webhook(conn), None, encrypted)
+        return ListedWebhook(conn.conn_id, source, _parse(conn), None, encrypted)
     except ConfigurationError as error:
         return ListedWebhook(conn.conn_id, source, None, str(error), encrypted)
 
 
-def _listed_environment() -> Iterator[ListedWebhook]:
+def in_environment(conn_id: str) -> bool:
+    """Return whether a variable of this process's environment defines a Connection of that id."""
+    return f"{ENVIRONMENT_PREFIX}{conn_id.upper()}" in os.environ
+
+
+def _listed_environment(conn_ids: Iterable[str] | None = None) -> Iterator[ListedWebhook]:
     from airflow.models.connection import Connection
 
-    for name in os.environ:
-        if not name.startswith(_ENVIRONMENT_PREFIX):
-            continue
-        conn_id = name[len(_ENVIRONMENT_PREFIX) :].lower()
+    names = [name[len(ENVIRONMENT_PREFIX) :].lower() for name in os.environ if name.startswith(ENVIRONMENT_PREFIX)]
+    for conn_id in names if conn_ids is None else conn_ids:
         try:
             conn = Connection.get_connection_from_secrets(conn_id)
         except Exception:  # noqa: BLE001, S112 - not ours to judge: nothing says that it was meant to be a webhook
             continue
         if conn.conn_type == CONN_TYPE:
-            yield _listed(conn, source="environment", encrypted=False)
+            mask_connections([conn])
+            yield _listed(conn, source=ENVIRONMENT, encrypted=False)
 
 
-def create_webhook(webhook: Webhook) -> None:
-    """Store a new webhook as a Connection in the metadata database.
-
-    :raises ConfigurationError: where the id is taken or a field can't be used
-    """
+def teams_of(conn_ids: Collection[str]) -> dict[str, str | None]:
+    """Return the team of each Connection of the metadata database; none at all where Airflow has no teams."""
+    from airflow.configuration import conf
     from airflow.models.connection import Connection
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
 
-    _check_storable(webhook)
-    conn = Connection(
-        conn_id=webhook.id,
-        conn_type=CONN_TYPE,
-        description=webhook.nickname if webhook.nickname != webhook.id else None,
-        host=webhook.endpoint,
-        password=webhook.secrets[0].value,
-        extra=json.dumps(_extra_of(webhook)),
-    )
-    parse_webhook(conn)
-    with create_session(scoped=False) as session:
-        if session.scalar(select(Connection.id).where(Connection.conn_id == webhook.id)):
-            raise ConfigurationError("Connection id", f"{webhook.id!r} is taken; choose another, or delete that one")
-        session.add(conn)
-
-
-def _check_storable(webhook: Webhook) -> None:
-    # The metadata database's own limits: SQLite would take more, PostgreSQL would answer with a stack trace.
-    if not re.fullmatch(r"[\w#!()\-.:/\\]{1,250}", webhook.id, re.ASCII):
-        raise ConfigurationError("Connection id", "may have up to 250 letters, digits and -_.:/\\#!(), and no others")
-    if len(webhook.endpoint) > _LONGEST_ENDPOINT:
-        raise ConfigurationError(
-            form.ENDPOINT, f"is over {_LONGEST_ENDPOINT} characters; keep this webhook in a secrets backend instead"
-        )
-
-
-def _extra_of(webhook: Webhook) -> dict[str, Any]:
-    values = _extra_values(webhook)
-    # Only what differs from the defaults, so that a later default reaches the webhooks that never chose.
-    defaults = _extra_values(Webhook(id="", endpoint="", secrets=()))
-    return {key: value for key, value in values.items() if value != defaults[key]}
-
-
-def _extra_values(webhook: Webhook) -> dict[str, Any]:
-    return {
-        "authorization": webhook.authorization,
-        "topics": list(webhook.topics),
-        "dags": list(webhook.dags),
-        "tags": list(webhook.tags),
-        "level": webhook.level.value,
-        "retries": webhook.retries,
-        "roll_up": webhook.roll_up,
-        "rate": webhook.rate,
-        "heartbeat": webhook.heartbeat,
-        "headers": dict(webhook.headers),
-        "timeout": webhook.timeout,
-        "connect_timeout": webhook.connect_timeout,
-        "verify": webhook.verify,
-        "ca_bundle": webhook.ca_bundle,
-        "proxy": webhook.proxy,
-        "allow_http": webhook.allow_http,
-    }
-
-
-def rotate_secret(conn_id: str, new_secret: str, *, now: int, overlap: int) -> None:
-    """Make `new_secret` the webhook's signing secret; the present one keeps signing for `overlap`.
-
-    :param now: milliseconds since the epoch
-    :param overlap: milliseconds
-    :raises ConfigurationError: where there is no such webhook in the metadata database or the secret can't be used
-    """
-    from airflow.models.connection import Connection
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    check_secret(new_secret)
-    with create_session(scoped=False) as session:
-        conn = session.scalar(select(Connection).where(Connection.conn_id == conn_id).with_for_update())
-        if conn is None or conn.conn_type != CONN_TYPE:
-            problem = "is no webhook of the metadata database; change it where it is kept"
-            raise UnknownWebhookError(conn_id, f"{problem} (environment, secrets backend)")
-        extra = fields.parse_extra(conn.extra)
-        previous = fields.parse_previous_secrets(extra.get(form.PREVIOUS_SECRETS.key))
-        kept = [item for item in previous if item["expires_at"] > now]
-        if overlap > 0 and conn.password:
-            kept.insert(0, {"secret": conn.password, "expires_at": now + overlap})
-        extra[form.PREVIOUS_SECRETS.key] = kept
-        conn.password = new_secret
-        conn.extra = json.dumps(extra)
-    _mask([new_secret, new_secret.removeprefix(SECRET_PREFIX)], headers=[])
+    if not conf.getboolean("core", "multi_team", fallback=False):
+        return {}
+    return dict(Connection.get_conn_id_to_team_name_mapping(sorted(conn_ids)))

@@ -79,6 +79,7 @@ def check_endpoint(url: str | None, *, allow_http: bool) -> str:
     text = (url or "").strip()
     if not text:
         raise refuse("is empty; give the whole URL that takes the events")
+    _whole(form.ENDPOINT, text)
     if len(text) > _MAX_URL or any(ord(char) <= 32 or ord(char) == 127 for char in text) or "\\" in text:
         raise refuse("is not a URL (it is too long, or has spaces, control characters or \\); give one")
     try:
@@ -217,7 +218,15 @@ def _texts(label: str, value: object) -> tuple[str, ...]:
         return ()
     if not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
         raise ConfigurationError(label, "must be a list of texts")
-    return tuple(item.strip() for item in value if item.strip())
+    return tuple(_whole(label, item.strip()) for item in value if item.strip())
+
+
+def _whole(label: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(label, "has half a character in it (a lone surrogate); write it anew") from None
+    return text
 
 
 def _json_list(label: str, text: str) -> object:
@@ -283,7 +292,7 @@ def parse_path(label: str, value: object) -> str | None:
         return None
     if not isinstance(value, str) or "\0" in value:
         raise ConfigurationError(label, "must be the path of a PEM file")
-    return value
+    return _whole(label, value)
 
 
 def parse_proxy(value: object) -> str | None:
@@ -297,4 +306,4 @@ def parse_proxy(value: object) -> str | None:
         usable = False
     if not usable:
         raise ConfigurationError(form.PROXY.label, "must be a URL, such as http://proxy.example.com:3128")
-    return str(value)
+    return _whole(form.PROXY.label, str(value))

@@ -24,12 +24,18 @@ class UnknownWebhookError(ConfigurationError):
 class StoredConnection(Protocol):
     """The part of Airflow's Connections, of the Task SDK and of the core, that this package reads."""
 
-    conn_id: str
-    conn_type: str | None
-    description: str | None
-    host: str | None
-    password: str | None
-    extra: str | None
+    @property
+    def conn_id(self) -> str: ...
+    @property
+    def conn_type(self) -> str | None: ...
+    @property
+    def description(self) -> str | None: ...
+    @property
+    def host(self) -> str | None: ...
+    @property
+    def password(self) -> str | None: ...
+    @property
+    def extra(self) -> str | None: ...
 
 
 def read(conn_id: str) -> StoredConnection:
@@ -60,10 +66,15 @@ def unreadable(conn_id: str, error: Exception) -> ConfigurationError:
     """Return what to raise where reading failed, whatever a secrets backend raised."""
     # By name: the Task SDK and the core each have such an exception, and not in every version in one place.
     if type(error).__name__ == "AirflowNotFoundException":
-        problem = "does not exist; make it with `airflow webhooks add` or in Admin, Connections"
-        return UnknownWebhookError(conn_id, problem)
+        return unknown(conn_id)
     # The text of a secrets backend's error may hold what it was asked for or answered, so only its kind is shown.
     return UnknownWebhookError(conn_id, f"can't be read ({type(error).__name__}); see the log of Airflow's API server")
+
+
+def unknown(conn_id: str) -> UnknownWebhookError:
+    """Return the error that says that there is no Connection of that id."""
+    problem = "does not exist; make it with `airflow webhooks add` or in Admin, Connections"
+    return UnknownWebhookError(conn_id, problem)
 
 
 class Reading:

@@ -102,6 +102,12 @@ class Webhook:
         """Return the secrets that sign at `now` (milliseconds since the epoch), newest first."""
         return tuple(s.value for s in self.secrets if s.expires_at is None or s.expires_at > now)
 
+    def old_secret_until(self, now: int) -> int | None:
+        """Return until when a secret signs that is being rotated out; None where none does at `now`."""
+        return max(
+            (s.expires_at for s in self.secrets if s.expires_at is not None and s.expires_at > now), default=None
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

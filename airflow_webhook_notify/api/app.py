@@ -1,7 +1,7 @@
 """The FastAPI app that Airflow mounts at `/webhook-notify`, and the relay that lives with it.
 
-Invariant: the app is served however the relay or an option is; what is wrong is said in one line of the log. No
-route tells of the others: the app has no documentation of its own that anyone could read.
+Invariant: the app is served however the relay or an option is; what is wrong is said in one line of the log. Airflow
+mounts it without any authentication, so every route names who may use it; the intake alone asks for a signature.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 from airflow_webhook_notify import config
-from airflow_webhook_notify.api.intake import Intake, build_router
+from airflow_webhook_notify.api import description, rest_deliveries, rest_webhooks
+from airflow_webhook_notify.api.desk import Desk
+from airflow_webhook_notify.api.guards import Guards
+from airflow_webhook_notify.api.intake import Intake
+from airflow_webhook_notify.api.intake import build_router as build_intake
+from airflow_webhook_notify.api.problems import answer_problems
 from airflow_webhook_notify.connection import get_webhook
 from airflow_webhook_notify.exceptions import WebhookError
 from airflow_webhook_notify.outbox.store import Outbox
@@ -98,5 +103,16 @@ def build_app() -> FastAPI:
             await run_in_threadpool(relay.stop)
 
     app = FastAPI(title="Webhooks", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.include_router(build_router(Intake(outbox, get_webhook, on_taken=relay.wake)))
+    add_routes(app, Desk(outbox, on_due=relay.wake), Intake(outbox, get_webhook, on_taken=relay.wake))
     return app
+
+
+def add_routes(app: FastAPI, desk: Desk, intake: Intake) -> None:
+    """Let the app serve the intake, the REST API and its description."""
+    app.add_middleware(Guards)
+    answer_problems(app)
+    # The intake first: it is where a webhook of any id takes events.
+    app.include_router(build_intake(intake))
+    app.include_router(rest_webhooks.build_router(desk))
+    app.include_router(rest_deliveries.build_router(desk))
+    app.include_router(description.build_router(app))

@@ -17,6 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from airflow_webhook_notify import metrics
 from airflow_webhook_notify.api.cached import Cached
+from airflow_webhook_notify.api.errors import described
 from airflow_webhook_notify.exceptions import (
     ConfigurationError,
     OutboxUnavailableError,
@@ -40,6 +41,7 @@ _KEPT = 60.0
 #: Seconds after which an answer has left.
 _ANSWERED = 0.002
 _REFUSAL = "no such webhook, or a signature that is not of its secret and of the last five minutes"
+_EVENT = {"type": "object", "required": ["Id", "Topic", "CreatedAt", "OrganizationId", "Resource", "Data"]}
 #: Verified in place of a webhook that does not exist, so that the answer takes as long.
 _NOBODY = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
@@ -113,10 +115,16 @@ class Intake:
 
 def build_router(intake: Intake) -> APIRouter:
     """Return the intake's route."""
-    router = APIRouter()
+    router = APIRouter(tags=["Intake"])
 
-    @router.post("/v1/webhooks/{conn_id:path}/events", status_code=202)
+    @router.post(
+        "/v1/webhooks/{conn_id:path}/events",
+        status_code=202,
+        responses=described(401, 413, 415, 422, 503),
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _EVENT}}}},
+    )
     async def take_event(conn_id: str, request: Request) -> dict[str, Any]:
+        """Take an event from a callback into the outbox; signed with the webhook's own signing secret."""
         _check_type(request)
         body = await _read_body(request)
         # Verification and the database wait; the event loop of the API server must not.

@@ -22,7 +22,10 @@ Command = Callable[[Namespace], None]
 _SHOWN = {
     *("conn_id", "topic", "dag", "tag", "level", "timeout", "allow_http", "overlap", "output", "ping", "verbose"),
     *("webhook", "since", "dead_letters", "older_than", "dry_run", "yes", "reason"),
+    *("retries", "roll_up", "rate", "heartbeat", "connect_timeout", "verify", "remove_header"),
 }
+#: `edit` tells a no from nothing said.
+_SWITCHES = ("retries", "verify", "allow_http")
 _POSITIONAL = ("conn_id", "delivery_ids")
 _NOT_OPTIONS = {"subcommand", "func", "group", "command", *_POSITIONAL}
 
@@ -115,7 +118,9 @@ def audit_line(args: Namespace) -> list[str]:
         value = getattr(args, name, None) or []
         line += value if isinstance(value, list) else [value]
     for name, value in sorted(vars(args).items()):
-        if name not in _NOT_OPTIONS and value not in (None, False, "", []):
+        if value is False and args.command == "edit" and name in _SWITCHES:
+            line.append("--no-" + name.replace("_", "-"))
+        elif name not in _NOT_OPTIONS and value not in (None, False, "", []):
             line += _option(name, value)
     return line
 

@@ -24,6 +24,9 @@ from airflow.cli.cli_config import (
     lazy_load_command,
 )
 
+from airflow_webhook_notify.cli.arguments import CONN_ID, DELETE_ARGS, EDIT_ARGS, FROM_INPUT, seconds
+from airflow_webhook_notify.cli.arguments import arg as _arg
+from airflow_webhook_notify.cli.arguments import many as _many
 from airflow_webhook_notify.cli.durations import parse_age, parse_duration, parse_moment
 from airflow_webhook_notify.models import DeliveryState, Level
 from airflow_webhook_notify.topics import JOB_TOPICS, OVERDUE, PING
@@ -79,14 +82,6 @@ def _names_from(function: Callable[[], Any]) -> set[str]:
         return set()
 
 
-def _arg(*flags: str, **settings: Any) -> Arg:
-    return Arg(flags, **settings)  # type: ignore[no-untyped-call]
-
-
-def _many(flag: str, metavar: str, text: str) -> Arg:
-    return _arg(flag, action="append", default=[], metavar=metavar, help=f"{text} Repeatable.")
-
-
 def _statuses(text: str) -> tuple[int, ...]:
     """Return the statuses of `500,500,200`.
 
@@ -114,28 +109,16 @@ def _id(text: str) -> str:
     return text
 
 
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 <= value <= 3600:
-        raise ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 3600")
-    return value
-
-
-_FROM_INPUT = "- asks for it, or reads it from standard input, so that no shell history or process list shows it."
-CONN_ID = _arg("conn_id", metavar="CONN_ID", help="The webhook's connection id.")
 SECRET = _arg(
     "--secret",
     default="generated",
     metavar="VALUE",
-    help=f"Signing secret. Default: a generated one, which is shown once. {_FROM_INPUT}",
+    help=f"Signing secret. Default: a generated one, which is shown once. {FROM_INPUT}",
 )
 ADD_ARGS = (
     CONN_ID,
     _arg("--endpoint", required=True, metavar="URL", help="The HTTPS URL that events are sent to."),
-    _arg("--authorization", metavar="VALUE", help=f"Sent verbatim as the Authorization header. {_FROM_INPUT}"),
+    _arg("--authorization", metavar="VALUE", help=f"Sent verbatim as the Authorization header. {FROM_INPUT}"),
     _many("--topic", "TOPIC", f"What it hears of: {', '.join(JOB_TOPICS)}. Default: all three."),
     _arg("--nickname", default="", metavar="NAME", help="What people call it."),
     _many("--dag", "GLOB", "DAGs it subscribes to, with no change to any DAG file. ! in front excludes."),
@@ -149,7 +132,7 @@ ADD_ARGS = (
     _many("--header", "'NAME: VALUE'", "Extra request header."),
     _arg(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default="15",
         metavar="S",
         help="Seconds that one attempt may take in all. Default: 15.",
@@ -182,7 +165,7 @@ LISTEN_ARGS = (
         action="append",
         default=[],
         metavar="VALUE",
-        help=f"Signing secret to verify with. Repeatable. {_FROM_INPUT}",
+        help=f"Signing secret to verify with. Repeatable. {FROM_INPUT}",
     ),
     _arg("--webhook", metavar="CONN_ID", help="Verify with the signing secrets of this webhook."),
     _arg(
@@ -192,7 +175,7 @@ LISTEN_ARGS = (
         metavar="STATUS[,STATUS...]",
         help="What to answer: one status, or one for each request, the last for all that follow. Default: 200.",
     ),
-    _arg("--delay", type=_seconds, default="0", metavar="S", help="Seconds to wait before each answer."),
+    _arg("--delay", type=seconds, default="0", metavar="S", help="Seconds to wait before each answer."),
     _arg("--count", type=_whole(1, 10**6), metavar="N", help="Stop after N requests."),
     _arg(
         "-o",
@@ -279,6 +262,8 @@ def _build_group(name: str) -> GroupCommand:
         f"Begin with: airflow {name} add CONN_ID --endpoint URL",
         subcommands=[
             _command(name, "add", "Make a webhook and its signing secret", ADD_ARGS),
+            _command(name, "edit", "Change what the options name of a webhook, and nothing else", EDIT_ARGS),
+            _command(name, "delete", "Delete a webhook, and cancel what waits for it", DELETE_ARGS),
             _command(name, "list", "List the webhooks", (ARG_OUTPUT, ARG_VERBOSE)),
             _command(name, "show", "Show one webhook, without its secrets", (CONN_ID, ARG_OUTPUT, ARG_VERBOSE)),
             _command(name, "subscriptions", "Say which webhooks hear of a DAG, and why", SUBSCRIPTIONS_ARGS),
@@ -299,6 +284,8 @@ def _build_group(name: str) -> GroupCommand:
 
 _FUNCTIONS = {
     "add": "webhooks.webhooks_add",
+    "edit": "changes.webhooks_edit",
+    "delete": "changes.webhooks_delete",
     "list": "webhooks.webhooks_list",
     "show": "webhooks.webhooks_show",
     "subscriptions": "subscriptions.webhooks_subscriptions",

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import shlex
 import time
-import uuid
 from argparse import Namespace
-from collections.abc import Callable, Iterator
 
+from airflow_webhook_notify.administration import is_delivery_id
 from airflow_webhook_notify.cli import terminal
 from airflow_webhook_notify.cli.command import command
-from airflow_webhook_notify.cli.durations import show_moment, write_moment
 from airflow_webhook_notify.models import Attempt, DeliveryState
+from airflow_webhook_notify.moments import show_moment
 from airflow_webhook_notify.outbox.records import DeliveryDetail, DeliveryFilter, DeliveryRecord, Page, WebhookStatus
 from airflow_webhook_notify.outbox.store import Outbox
-from airflow_webhook_notify.shown import masker_of, shown_payload
+from airflow_webhook_notify.shown import attempt_fields, delivery_fields, masker_of, shown_payload
 
 _FILTERS = ("webhook", "state", "topic", "dag", "run", "since", "until", "limit", "output")
 #: How much of an error a list shows, and of a response the table of attempts, in characters.
@@ -30,7 +29,7 @@ def webhooks_deliveries(args: Namespace) -> None:
     outbox, now = Outbox(), time.time_ns() // 1_000_000
     page = _read_page(outbox, args, now=now)
     paused = {each.webhook_id for each in outbox.webhook_states().values() if each.paused}
-    line = _line if args.output in ("table", "plain") else _fields
+    line = _line if args.output in ("table", "plain") else delivery_fields
     rows = [line(record, paused=record.webhook_id in paused) for record in page.deliveries]
     terminal.write_rows(rows, args.output, whole=("id",))
     if page.cursor:
@@ -89,32 +88,6 @@ def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def _fields(record: DeliveryRecord, *, paused: bool) -> dict[str, object]:
-    """Return a delivery as programs read it."""
-    return {
-        "id": record.id,
-        "webhook": record.webhook_id,
-        "webhook_paused": paused,
-        "topic": record.topic,
-        "event_id": record.event_id,
-        "dag_id": record.dag_id,
-        "run_id": record.run_id,
-        "task_id": record.task_id,
-        "map_index": record.map_index,
-        "try_number": record.try_number,
-        "state": record.state.value,
-        "event_at": write_moment(record.event_at),
-        "created_at": write_moment(record.created_at),
-        "due_at": write_moment(record.due_at),
-        "delivered_at": write_moment(record.delivered_at),
-        "leased_until": write_moment(record.leased_until),
-        "manual": record.manual,
-        "attempts_count": record.attempts_count,
-        "last_status": record.last_status,
-        "last_error": record.last_error,
-    }
-
-
 @command
 def webhooks_delivery(args: Namespace) -> None:
     """Show one delivery: its payload, and every attempt."""
@@ -126,34 +99,12 @@ def webhooks_delivery(args: Namespace) -> None:
         )
     webhook_id = detail.record.webhook_id
     status = outbox.webhook_states().get(webhook_id, WebhookStatus(webhook_id))
-    attempts = list(_attempts(detail, masker_of(webhook_id)))
+    attempts = list(attempt_fields(detail, masker_of(webhook_id)))
     if args.output in ("table", "plain"):
         _show(detail, attempts, status=status, now=now, output=args.output)
         return
-    record = _fields(detail.record, paused=status.paused)
+    record = delivery_fields(detail.record, paused=status.paused)
     terminal.write_rows([{**record, "payload": shown_payload(detail), "attempts": attempts}], args.output)
-
-
-def is_delivery_id(text: str) -> bool:
-    """Return whether a text can be the id of a delivery: what can't never reaches the database."""
-    try:
-        return str(uuid.UUID(text)) == text
-    except ValueError:
-        return False
-
-
-def _attempts(detail: DeliveryDetail, mask: Callable[[str], str]) -> Iterator[dict[str, object]]:
-    for attempt in detail.attempts:
-        yield {
-            "number": attempt.number,
-            "id": attempt.id,
-            "started_at": write_moment(attempt.started_at),
-            "duration": round(attempt.duration, 3),
-            "status": attempt.status,
-            "error": attempt.error and mask(attempt.error),
-            "retry_after": attempt.retry_after,
-            "response": mask(attempt.response),
-        }
 
 
 def _show(

@@ -14,7 +14,8 @@ from airflow_webhook_notify.cli.checks import Check, State, check_installation
 from airflow_webhook_notify.cli.command import recorded
 from airflow_webhook_notify.cli.listener_checks import check_failure_reports
 from airflow_webhook_notify.cli.outbox_checks import check_outbox
-from airflow_webhook_notify.cli.webhooks import describe_failure, find_webhook
+from airflow_webhook_notify.cli.webhooks import describe_failure
+from airflow_webhook_notify.connection import find_webhook
 from airflow_webhook_notify.exceptions import ConfigurationError
 from airflow_webhook_notify.outbox.store import Outbox
 from airflow_webhook_notify.pings import log_ping

@@ -1,4 +1,4 @@
-"""Durations and moments as people write and read them.
+"""Durations and moments as the arguments of commands.
 
 Invariant: pure, and milliseconds inside.
 """
@@ -6,37 +6,10 @@ Invariant: pure, and milliseconds inside.
 from __future__ import annotations
 
 import argparse
-import re
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 
-_UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII)
-_LONGEST = 366 * _UNITS["d"]
-# The longest that `[webhook_notify] retention` can be.
-_LONGEST_AGE = 3650 * _UNITS["d"]
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+from airflow_webhook_notify.moments import DAY, LONGEST_AGE, Moment, milliseconds_of, moment_of
 
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A moment as a person gives it: a date, or so long ago.
-
-    :param text: as it was given
-    :param date: milliseconds since the epoch; None where it is so long ago
-    :param ago: milliseconds
-    """
-
-    text: str
-    date: int | None = None
-    ago: int = 0
-
-    def at(self, now: int) -> int:
-        """Return the moment; both are milliseconds since the epoch."""
-        return now - self.ago if self.date is None else self.date
-
-    def __str__(self) -> str:
-        return self.text
+_LONGEST = 366 * DAY
 
 
 def parse_duration(text: str) -> int:
@@ -44,7 +17,7 @@ def parse_duration(text: str) -> int:
 
     :raises argparse.ArgumentTypeError: for any other text, and for more than a year
     """
-    duration = _milliseconds(text)
+    duration = milliseconds_of(text)
     if duration is None:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a duration: write a whole number and its unit, such as 90s, 15m, 24h or 7d"
@@ -59,8 +32,8 @@ def parse_age(text: str) -> int:
 
     :raises argparse.ArgumentTypeError: for any other text
     """
-    duration = _milliseconds(text)
-    if duration is None or duration > _LONGEST_AGE:
+    duration = milliseconds_of(text)
+    if duration is None or duration > LONGEST_AGE:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a duration of up to 3650d: write a whole number and its unit, such as 12h or 30d"
         )
@@ -68,50 +41,11 @@ def parse_age(text: str) -> int:
 
 
 def parse_moment(text: str) -> Moment:
-    """Return the moment that is so long ago (90s, 15m, 24h, 7d), or an ISO 8601 date, in UTC where it names no zone.
+    """Return the moment that a person writes, see :func:`moment_of`.
 
     :raises argparse.ArgumentTypeError: for any other text
     """
-    ago = _milliseconds(text)
-    date = _parse_date(text) if ago is None else None
-    if (ago is None and date is None) or (ago or 0) > _LONGEST_AGE:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no moment: write how long ago it was, such as 15m, 24h or 7d, or a date, such as "
-            "2026-05-27 or 2026-05-27T14:50:51Z"
-        )
-    return Moment(text.strip(), date, ago or 0)
-
-
-def _milliseconds(text: str) -> int | None:
-    match = _DURATION.fullmatch(text.strip())
-    return int(match[1]) * _UNITS[match[2]] if match else None
-
-
-def _parse_date(text: str) -> int | None:
     try:
-        # As the commands show it, and as Python 3.10 reads it.
-        date = datetime.fromisoformat(re.sub(r"( UTC|Z)$", "+00:00", text.strip()))
-        aware = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
-        return (aware - _EPOCH) // timedelta(milliseconds=1)
-    except (ValueError, OverflowError):
-        return None
-
-
-def show_moment(moment: int) -> str:
-    """Return a moment (milliseconds since the epoch) as a person reads it, in UTC."""
-    date = _date_of(moment)
-    return date.strftime("%Y-%m-%d %H:%M:%S UTC") if date else f"{moment} ms"
-
-
-def write_moment(moment: int | None) -> str | None:
-    """Return a moment (milliseconds since the epoch) as programs read it: ISO 8601, in UTC."""
-    date = None if moment is None else _date_of(moment)
-    return date.isoformat(timespec="milliseconds").replace("+00:00", "Z") if date else None
-
-
-def _date_of(moment: int) -> datetime | None:
-    try:
-        return _EPOCH + timedelta(milliseconds=moment)
-    except OverflowError:
-        # An event's own time is whatever its sender wrote.
-        return None
+        return moment_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

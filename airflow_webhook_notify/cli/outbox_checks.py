@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from airflow_webhook_notify.cli.checks import Check, State
-from airflow_webhook_notify.cli.durations import show_moment
 from airflow_webhook_notify.cli.states import describe_status
 from airflow_webhook_notify.exceptions import OutboxUnavailableError
+from airflow_webhook_notify.moments import show_moment
 from airflow_webhook_notify.outbox.records import Backlog, WebhookStatus
 from airflow_webhook_notify.outbox.store import Outbox
 

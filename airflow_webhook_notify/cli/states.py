@@ -1,45 +1,13 @@
-"""What the outbox knows of webhooks, for the commands that show them.
+"""What the outbox knows of a webhook, for the commands that show it.
 
-Invariant: a webhook is shown whether or not there is an outbox.
+Invariant: what is not known, since there is no outbox, is shown as such and never as a zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-from airflow_webhook_notify.cli import terminal
-from airflow_webhook_notify.cli.durations import show_moment
-from airflow_webhook_notify.exceptions import OutboxUnavailableError
-from airflow_webhook_notify.outbox.records import Counts, WebhookStatus
-from airflow_webhook_notify.outbox.store import Outbox
-
-
-@dataclass(frozen=True)
-class Known:
-    """The states of all webhooks.
-
-    :param counts: how many deliveries each has; empty where nobody asked
-    :param available: whether the outbox could be read
-    """
-
-    statuses: Mapping[str, WebhookStatus] = field(default_factory=dict)
-    counts: Mapping[str, Counts] = field(default_factory=dict)
-    available: bool = True
-
-    def of(self, webhook_id: str) -> WebhookStatus:
-        """Return the state of a webhook; one without news where nothing is known."""
-        return self.statuses.get(webhook_id, WebhookStatus(webhook_id))
-
-
-def read_states(*, with_counts: bool = False) -> Known:
-    """Return the states; where there is no outbox, say so on standard error and return none."""
-    outbox = Outbox()
-    try:
-        return Known(outbox.webhook_states(), outbox.counts() if with_counts else {})
-    except OutboxUnavailableError as error:
-        terminal.hint(f"Which webhooks are paused or failing is not known: {error}")
-        return Known(available=False)
+from airflow_webhook_notify.moments import show_moment
+from airflow_webhook_notify.outbox.records import WebhookStatus
+from airflow_webhook_notify.overview import WebhookOverview
 
 
 def describe_status(status: WebhookStatus) -> str:
@@ -51,9 +19,9 @@ def describe_status(status: WebhookStatus) -> str:
     return "ok"
 
 
-def describe_outbox(known: Known, webhook_id: str) -> dict[str, object]:
+def describe_outbox(one: WebhookOverview) -> dict[str, object]:
     """Return what `show` tells of a webhook's deliveries; None for what is not known."""
-    status, counts = known.of(webhook_id), known.counts.get(webhook_id, Counts())
+    status, known = one.status, one.outbox_problem is None
     moments = {
         "paused_since": status.paused_at,
         "failing_since": status.failing_since,
@@ -61,6 +29,6 @@ def describe_outbox(known: Known, webhook_id: str) -> dict[str, object]:
     }
     return {
         **{name: None if moment is None else show_moment(moment) for name, moment in moments.items()},
-        "pending": counts.pending if known.available else None,
-        "dead_letters": counts.dead_letter if known.available else None,
+        "pending": one.waiting if known else None,
+        "dead_letters": one.dead_letters if known else None,
     }

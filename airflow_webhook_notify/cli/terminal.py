@@ -37,6 +37,13 @@ def one_line(value: object) -> str:
     return printable(str(value)).replace("\n", "\\n")
 
 
+def amount(number: int, word: str) -> str:
+    """Return how many there are of something, such as `2 deliveries`."""
+    if number == 1:
+        return f"1 {word}"
+    return f"{number:,} {word.removesuffix('y')}ies" if word.endswith("y") else f"{number:,} {word}s"
+
+
 def say(text: str) -> None:
     """Write the text, made printable, as a line of the answer."""
     _write(sys.stdout, printable(text))

@@ -9,17 +9,14 @@ import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 
-from airflow_webhook_notify import config
+from airflow_webhook_notify import administration, config
 from airflow_webhook_notify.cli import terminal
 from airflow_webhook_notify.cli.command import recorded
-from airflow_webhook_notify.cli.deliveries import is_delivery_id
-from airflow_webhook_notify.cli.durations import show_moment
-from airflow_webhook_notify.cli.webhooks import find_webhook
-from airflow_webhook_notify.outbox.records import Counts
+from airflow_webhook_notify.cli.terminal import amount
+from airflow_webhook_notify.moments import show_moment
+from airflow_webhook_notify.outbox.records import Counts, DeliveryFilter
 from airflow_webhook_notify.outbox.store import Outbox
 
-#: How many deliveries one transaction changes.
-_BATCH = 1000
 _DAY = 24 * 3600 * 1000
 
 
@@ -37,19 +34,15 @@ def webhooks_redeliver(args: Namespace) -> None:
     elif args.since or args.webhook:
         terminal.fail("--since and --webhook choose among --dead-letters; leave them out where you give ids")
     else:
-        _redeliver_ids(list(dict.fromkeys(args.delivery_ids)), args.output)
+        _redeliver_ids(args.delivery_ids, args.output)
 
 
 def _redeliver_ids(ids: Sequence[str], output: str) -> None:
-    outbox, known = Outbox(), [each for each in ids if is_delivery_id(each)]
-    found: set[str] = set()
-    for start in range(0, len(known), _BATCH):
-        found.update(outbox.redeliver(known[start : start + _BATCH], now=_now()))
-    unknown = [each for each in ids if each not in found]
-    if output in ("json", "yaml") or found:
-        _tell(len(found), output, unknown=unknown)
-    if unknown:
-        terminal.fail(f"There is no delivery {', '.join(map(repr, unknown))}")
+    done = administration.redeliver(Outbox(), ids, now=_now())
+    if output in ("json", "yaml") or done.ids:
+        _tell(len(done.ids), output, unknown=done.unknown)
+    if done.unknown:
+        terminal.fail(f"There is no delivery {', '.join(map(repr, done.unknown))}")
 
 
 def _redeliver_dead_letters(args: Namespace) -> None:
@@ -60,9 +53,10 @@ def _redeliver_dead_letters(args: Namespace) -> None:
     counted = _dead_letters(outbox.counts(since=since), args.webhook)
     if counted and not args.yes:
         webhooks = ", ".join(f"{webhook_id} {number}" for webhook_id, number in sorted(counted.items()))
-        whole = _many(sum(counted.values()), "dead letter")
+        whole = amount(sum(counted.values()), "dead letter")
         terminal.confirm(f"{whole} taken in since {show_moment(since)} ({webhooks}). Send them again?")
-    number = outbox.redeliver_dead_letters(since=since, webhook_id=args.webhook, now=_now()) if counted else 0
+    wanted = DeliveryFilter(webhook_id=args.webhook, since=since)
+    number = administration.redeliver_dead_letters(outbox, wanted, now=_now()) if counted else 0
     _tell(number, args.output)
 
 
@@ -72,22 +66,15 @@ def _dead_letters(counts: Mapping[str, Counts], webhook_id: str | None) -> dict[
 
 
 def _tell(number: int, output: str, *, unknown: Sequence[str] = ()) -> None:
-    text = f"{_many(number, 'delivery')} due now." if number else "Nothing to send again."
+    text = f"{amount(number, 'delivery')} due now." if number else "Nothing to send again."
     terminal.answer(text, {"redelivered": number, "unknown": list(unknown)}, output)
-
-
-def _many(number: int, word: str) -> str:
-    if number == 1:
-        return f"1 {word}"
-    return f"{number:,} {word.removesuffix('y')}ies" if word.endswith("y") else f"{number:,} {word}s"
 
 
 @recorded
 def webhooks_pause(args: Namespace) -> None:
     """Let a webhook's deliveries wait."""
-    find_webhook(args.conn_id)
     outbox = Outbox()
-    if outbox.pause(args.conn_id, args.reason, now=_now()):
+    if administration.pause(outbox, args.conn_id, args.reason, now=_now()):
         text = f"{args.conn_id!r} is paused: its deliveries wait, pings and redeliveries still go."
     else:
         status = outbox.webhook_states()[args.conn_id]
@@ -99,13 +86,11 @@ def webhooks_pause(args: Namespace) -> None:
 def webhooks_resume(args: Namespace) -> None:
     """Let the deliveries of a paused webhook go."""
     outbox = Outbox()
-    if outbox.resume(args.conn_id, now=_now()):
+    if administration.resume(outbox, args.conn_id, now=_now()):
         waiting = outbox.counts().get(args.conn_id, Counts()).pending
         pace = f"at most {config.RESUME_RATE.read():g} a second"
-        text = f"{args.conn_id!r} is resumed. {_many(waiting, 'delivery')} waiting: oldest first, {pace}."
+        text = f"{args.conn_id!r} is resumed. {amount(waiting, 'delivery')} waiting: oldest first, {pace}."
     else:
-        # A webhook whose Connection is gone can still be resumed, but not one that never was.
-        find_webhook(args.conn_id)
         text = f"{args.conn_id!r} was not paused."
     terminal.answer(text, {"conn_id": args.conn_id, "paused": False}, args.output)
 
@@ -116,7 +101,7 @@ def webhooks_clean(args: Namespace) -> None:
     age = round(config.RETENTION.read() * _DAY) if args.older_than is None else args.older_than
     outbox, before = Outbox(), _now() - age
     number = outbox.prunable(before=before)
-    what = f"{_many(number, 'delivery')} that ended, taken in before {show_moment(before)}"
+    what = f"{amount(number, 'delivery')} that ended, taken in before {show_moment(before)}"
     if args.dry_run or not number:
         terminal.answer(f"{what}: nothing was deleted.", _cleaned(number, deleted=0), args.output)
         return
@@ -124,10 +109,10 @@ def webhooks_clean(args: Namespace) -> None:
         terminal.confirm(f"{what}. Delete them with their attempts?")
     deleted = 0
     with terminal.progress("Deleting", number) as advance:
-        for batch in outbox.prune(before=before, batch=_BATCH):
+        for batch in outbox.prune(before=before, batch=administration.BATCH):
             advance(batch)
             deleted += batch
-    terminal.answer(f"Deleted {_many(deleted, 'delivery')}.", _cleaned(number, deleted=deleted), args.output)
+    terminal.answer(f"Deleted {amount(deleted, 'delivery')}.", _cleaned(number, deleted=deleted), args.output)
 
 
 def _cleaned(found: int, *, deleted: int) -> dict[str, object]:

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 from airflow_webhook_notify import config
 from airflow_webhook_notify.cli import probe
 from airflow_webhook_notify.cli.checks import Check, State
-from airflow_webhook_notify.cli.durations import show_moment
 from airflow_webhook_notify.connection import ListedWebhook
 from airflow_webhook_notify.exceptions import ConfigurationError
 from airflow_webhook_notify.failures import AttemptError
 from airflow_webhook_notify.models import Webhook, origin_of
+from airflow_webhook_notify.moments import show_moment
 from airflow_webhook_notify.signing import SECRET_PREFIX
 from airflow_webhook_notify.sockets import Candidate
 

@@ -8,33 +8,27 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 
-from airflow_webhook_notify import connection, signing
+from airflow_webhook_notify import administration, overview, signing
 from airflow_webhook_notify.cli import inputs, terminal
 from airflow_webhook_notify.cli.command import command, recorded
-from airflow_webhook_notify.cli.durations import show_moment
-from airflow_webhook_notify.cli.states import describe_outbox, describe_status, read_states
+from airflow_webhook_notify.cli.states import describe_outbox, describe_status
 from airflow_webhook_notify.connection_form import AUTHORIZATION, SIGNING_SECRET
 from airflow_webhook_notify.models import Attempt, Level, SigningSecret, Webhook
-from airflow_webhook_notify.outbox.records import WebhookStatus
-from airflow_webhook_notify.pings import log_ping
+from airflow_webhook_notify.moments import show_moment
+from airflow_webhook_notify.outbox.store import Outbox
+from airflow_webhook_notify.overview import WebhookOverview
 from airflow_webhook_notify.topics import JOB_TOPICS
 
-_ADVICE = {
-    401: "check the webhook's Authorization header, and that the receiver holds its signing secret",
-    403: "check the webhook's Authorization header, and that the receiver holds its signing secret",
-    404: "check the path of the Endpoint URL",
-    405: "check the path of the Endpoint URL; it has to take POST requests",
-    410: "the receiver no longer wants these events; ask its owner, or delete the webhook",
-    413: "the receiver refuses bodies of this size; ask its owner",
-    429: "the receiver gets more than it wants at the moment; try again later",
-}
+
+def _now() -> int:
+    return int(time.time() * 1000)
 
 
 @recorded
 def webhooks_add(args: Namespace) -> None:
     """Make the Connection of a new webhook."""
     webhook = _webhook_from(args)
-    connection.create_webhook(webhook)
+    administration.create(webhook)
     generated = webhook.secrets[0].value if args.secret == inputs.GENERATED else None
     if args.output != "table":
         record = {"conn_id": webhook.id, "endpoint": webhook.origin, "topics": list(webhook.topics)}
@@ -92,51 +86,43 @@ def _next_steps(webhook: Webhook, group: str) -> list[str]:
 @command
 def webhooks_list(args: Namespace) -> None:
     """List the webhooks of the metadata database and the environment."""
-    listed = connection.list_webhooks()
-    known = read_states()
-    terminal.write_rows([_summary(each, known.of(each.id)) for each in listed], args.output)
+    found = overview.webhooks(Outbox(), now=_now())
+    _say_unknown(found.problem)
+    terminal.write_rows([_summary(each) for each in found.webhooks], args.output)
 
 
-def _summary(listed: connection.ListedWebhook, status: WebhookStatus) -> dict[str, object]:
-    webhook = listed.webhook
+def _say_unknown(problem: str | None) -> None:
+    if problem:
+        terminal.hint(f"Which webhooks are paused or failing is not known: {problem}")
+
+
+def _summary(one: WebhookOverview) -> dict[str, object]:
+    webhook = one.webhook
     return {
-        "conn_id": listed.id,
+        "conn_id": one.id,
         "nickname": webhook and webhook.nickname,
         "endpoint": webhook and webhook.origin,
         "topics": webhook and list(webhook.topics),
         "dags": webhook and list(webhook.dags),
         "tags": webhook and list(webhook.tags),
-        "source": listed.source,
-        "state": listed.problem or describe_status(status),
+        "source": one.source,
+        "state": one.problem or describe_status(one.status),
     }
 
 
 @command
 def webhooks_show(args: Namespace) -> None:
     """Show one webhook."""
-    listed = find_webhook(args.conn_id)
-    known = read_states(with_counts=True)
-    record = _summary(listed, known.of(listed.id))
-    if listed.webhook:
-        record = {**record, **_details(listed.webhook, now=int(time.time() * 1000))}
-    outbox = describe_outbox(known, listed.id)
-    terminal.write_record({**record, "encrypted": listed.encrypted, **outbox}, args.output)
-
-
-def find_webhook(conn_id: str) -> connection.ListedWebhook:
-    """Return the webhook, also one of a secrets backend, which no listing holds.
-
-    :raises ConfigurationError: where there is none, or the one of a secrets backend can't be used
-    """
-    for listed in connection.list_webhooks():
-        if listed.id == conn_id:
-            return listed
-    webhook = connection.get_webhook(conn_id)
-    return connection.ListedWebhook(conn_id, "secrets backend", webhook, None, encrypted=True)
+    now = _now()
+    one = overview.one(Outbox(), args.conn_id, now=now)
+    _say_unknown(one.outbox_problem)
+    details = _details(one.webhook, now=now) if one.webhook else {}
+    record = {**_summary(one), **details, "encrypted": one.encrypted, **describe_outbox(one)}
+    terminal.write_record(record, args.output)
 
 
 def _details(webhook: Webhook, *, now: int) -> dict[str, object]:
-    ends = [s.expires_at for s in webhook.secrets if s.expires_at is not None and s.expires_at > now]
+    until = webhook.old_secret_until(now)
     return {
         "level": webhook.level.value,
         "retries": webhook.retries,
@@ -145,7 +131,7 @@ def _details(webhook: Webhook, *, now: int) -> dict[str, object]:
         "heartbeat": webhook.heartbeat,
         "authorization": "set" if webhook.authorization else "not set",
         "secrets": len(webhook.secrets_at(now)),
-        "old_secret_until": show_moment(max(ends)) if ends else None,
+        "old_secret_until": show_moment(until) if until else None,
         # Their values can be credentials.
         "headers": [name for name, _ in webhook.headers],
         "timeout": webhook.timeout,
@@ -158,16 +144,13 @@ def _details(webhook: Webhook, *, now: int) -> dict[str, object]:
 @recorded
 def webhooks_ping(args: Namespace) -> None:
     """Send one ping, and succeed only where the endpoint takes it."""
-    # Here, not above: `requests` is only for the commands that send.
-    from airflow_webhook_notify.hooks import WebhookHook
-
-    ping = WebhookHook(args.conn_id).ping()
-    attempt = ping.attempt
-    if problem := log_ping(args.conn_id, ping.event, attempt):
-        terminal.hint(f"The ping is not in the delivery log: {problem}")
+    sent = administration.ping(args.conn_id)
+    event, attempt = sent.ping
+    if sent.unlogged:
+        terminal.hint(f"The ping is not in the delivery log: {sent.unlogged}")
     record = {
-        "topic": ping.event.topic,
-        "event_id": ping.event.id,
+        "topic": event.topic,
+        "event_id": event.id,
         "status": attempt.status,
         "duration": round(attempt.duration, 3),
         "error": attempt.error,
@@ -180,29 +163,16 @@ def webhooks_ping(args: Namespace) -> None:
 def describe_failure(attempt: Attempt, *, group: str, conn_id: str) -> str:
     """Return what went wrong and what to do about it."""
     problem = (attempt.error or f"the endpoint answered {attempt.status}").rstrip(".")
-    return f"{problem}; {_advice(attempt.status, group=group, conn_id=conn_id)}"
-
-
-def _advice(status: int | None, *, group: str, conn_id: str) -> str:
-    if status is None:
-        return f"`airflow {group} doctor {conn_id}` checks each step on the way"
-    if 300 <= status < 400:
-        return "redirects are not followed: put the final URL into the Endpoint URL"
-    if status >= 500:
-        return "see the receiver's own log"
-    return _ADVICE.get(
-        status, "the receiver refuses the request: see its log, and check that it holds the signing secret"
-    )
+    return f"{problem}; {administration.advice_on(attempt, doctor=f'airflow {group} doctor {conn_id}')}"
 
 
 @recorded
 def webhooks_rotate_secret(args: Namespace) -> None:
     """Give a webhook a new signing secret, and let the old one sign for a while."""
-    now = int(time.time() * 1000)
     secret = _secret_from(args)
-    connection.rotate_secret(args.conn_id, secret, now=now, overlap=args.overlap)
+    rotated = administration.rotate(args.conn_id, now=_now(), overlap=args.overlap, secret=secret)
     generated = secret if args.secret == inputs.GENERATED else None
-    until = show_moment(now + args.overlap) if args.overlap else None
+    until = show_moment(rotated.old_secret_until) if rotated.old_secret_until else None
     if args.output != "table":
         terminal.write_rows([{"conn_id": args.conn_id, "secret": generated, "old_secret_until": until}], args.output)
         return

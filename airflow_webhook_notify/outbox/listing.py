@@ -20,12 +20,12 @@ from airflow_webhook_notify.outbox.tables import attempts, deliveries
 
 _D = deliveries.c
 #: All but the event's data, which a list does not show.
-_LISTED = tuple(column for column in deliveries.columns if column.name != "data")
+LISTED = tuple(column for column in deliveries.columns if column.name != "data")
 
 
 def page(connection: Connection, wanted: DeliveryFilter, *, cursor: str | None, limit: int) -> Page:
     """Return deliveries, newest first."""
-    statement = select(*_LISTED).where(*_conditions(wanted))
+    statement = select(*LISTED).where(*conditions_of(wanted))
     if cursor is not None:
         statement = statement.where(_after(cursor))
     ordered = statement.order_by(_D.created_at.desc(), _D.id.desc()).limit(limit + 1)
@@ -35,10 +35,17 @@ def page(connection: Connection, wanted: DeliveryFilter, *, cursor: str | None, 
     return Page(shown, f"{shown[-1].created_at}:{shown[-1].id}" if more else None)
 
 
-def _conditions(wanted: DeliveryFilter) -> list[ColumnElement[bool]]:
-    names = ("webhook_id", "topic", "dag_id", "run_id", "task_id")
-    asked = {name: getattr(wanted, name) for name in names}
+_EXACT = ("webhook_id", "topic", "dag_id", "run_id", "task_id", "map_index", "try_number")
+
+
+def conditions_of(wanted: DeliveryFilter) -> list[ColumnElement[bool]]:
+    """Return what a filter asks of a row."""
+    asked = {name: getattr(wanted, name) for name in _EXACT}
     conditions = [deliveries.c[name] == value for name, value in asked.items() if value is not None]
+    if wanted.webhook_ids is not None:
+        # Of no column, so that the newest are looked through until there are enough; the index of webhooks would bring
+        # all that these ever had, to be sorted.
+        conditions.append(func.coalesce(_D.webhook_id, "").in_(sorted(wanted.webhook_ids)))
     if wanted.state is not None:
         conditions += in_state(wanted.state)
     if wanted.since is not None:
@@ -62,7 +69,8 @@ def _written(state: DeliveryState) -> ColumnElement[str]:
 
 def _after(cursor: str) -> ColumnElement[bool]:
     created_at, _, delivery_id = cursor.partition(":")
-    if not (created_at.isascii() and created_at.isdigit() and delivery_id) or "\0" in delivery_id:
+    is_number = created_at.isascii() and created_at.isdigit() and len(created_at) < 20
+    if not (is_number and delivery_id) or "\0" in delivery_id:
         raise ValueError("the cursor is not one of a page of deliveries; start again without it")
     at = min(int(created_at), 2**63 - 1)
     return or_(_D.created_at < at, and_(_D.created_at == at, _D.id < delivery_id))
@@ -75,6 +83,12 @@ def detail(connection: Connection, delivery_id: str) -> DeliveryDetail | None:
         return None
     made = select(attempts).where(attempts.c.delivery_id == delivery_id).order_by(attempts.c.number)
     return DeliveryDetail(record_of(row), event_of(row), tuple(attempt_of(each) for each in connection.execute(made)))
+
+
+def webhooks_of(connection: Connection, ids: Sequence[str]) -> Mapping[str, str]:
+    """Return of which webhook each of these deliveries is."""
+    found = connection.execute(select(_D.id, _D.webhook_id).where(_D.id.in_(ids)))
+    return {row.id: row.webhook_id for row in found}
 
 
 def counts(connection: Connection, *, since: int | None) -> Mapping[str, Counts]:

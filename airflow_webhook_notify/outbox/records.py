@@ -116,16 +116,20 @@ class DeliveryDetail:
 class DeliveryFilter:
     """Which deliveries are wanted; a None asks for nothing.
 
+    :param webhook_ids: of any of these webhooks
     :param since: taken by the outbox at this time or later; milliseconds since the epoch
     :param until: taken before this time; milliseconds since the epoch
     """
 
     webhook_id: str | None = None
+    webhook_ids: frozenset[str] | None = None
     state: DeliveryState | None = None
     topic: str | None = None
     dag_id: str | None = None
     run_id: str | None = None
     task_id: str | None = None
+    map_index: int | None = None
+    try_number: int | None = None
     since: int | None = None
     until: int | None = None
 
@@ -187,3 +191,29 @@ class Counts:
     delivered: int = 0
     dead_letter: int = 0
     cancelled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """What became of the deliveries that were taken in during one hour.
+
+    :param failed: dead letters, and those that wait for another try after one that failed
+    """
+
+    delivered: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What goes through a webhook.
+
+    :param waiting: deliveries that are pending
+    :param hours: the last 24, the oldest first
+    :param last_delivery: the one that was taken in last
+    """
+
+    waiting: int = 0
+    dead_letters: int = 0
+    hours: tuple[Hour, ...] = (Hour(),) * 24
+    last_delivery: DeliveryRecord | None = None

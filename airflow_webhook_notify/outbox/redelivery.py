@@ -7,13 +7,15 @@ stays its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Update, select, update
 from sqlalchemy.engine import Connection
 
 from airflow_webhook_notify.models import DeliveryState
 from airflow_webhook_notify.outbox.lanes import PENDING
-from airflow_webhook_notify.outbox.listing import in_state
+from airflow_webhook_notify.outbox.listing import conditions_of
+from airflow_webhook_notify.outbox.records import DeliveryFilter
 from airflow_webhook_notify.outbox.tables import deliveries
 
 _D = deliveries.c
@@ -26,21 +28,26 @@ def redeliver(connection: Connection, ids: Sequence[str], *, now: int) -> tuple[
     return found
 
 
-def redeliver_dead_letters(connection: Connection, *, since: int, webhook_id: str | None, now: int) -> int:
+def redeliver_dead_letters(connection: Connection, wanted: DeliveryFilter, *, now: int) -> int:
     """Make dead letters due at once; see :meth:`Outbox.redeliver_dead_letters`."""
-    wanted = _due_at_once(now).where(*in_state(DeliveryState.DEAD_LETTER), _D.created_at >= since)
-    if webhook_id is not None:
-        wanted = wanted.where(_D.webhook_id == webhook_id)
-    return connection.execute(wanted).rowcount
+    dead = conditions_of(replace(wanted, state=DeliveryState.DEAD_LETTER))
+    return connection.execute(_due_at_once(now).where(*dead)).rowcount
 
 
 def cancel(connection: Connection, ids: Sequence[str]) -> tuple[str, ...]:
     """End pending deliveries unsent; see :meth:`Outbox.cancel`."""
-    found = _lock(connection, ids, PENDING)
+    # As a value: written out, SQLite would look through all that is pending for these ids.
+    found = _lock(connection, ids, _D.state == DeliveryState.PENDING.value)
     ended = update(deliveries).where(_D.id.in_(found))
     values = {"state": DeliveryState.CANCELLED.value, "is_manual": False, "due_at": None}
     connection.execute(ended.values(**values, lease_token=None, lease_expires_at=None))
     return found
+
+
+def cancel_waiting(connection: Connection, webhook_id: str, *, most: int) -> int:
+    """End pending deliveries of a webhook unsent and return how many; see :meth:`Outbox.cancel_waiting`."""
+    wanted = select(_D.id).where(PENDING, _D.webhook_id == webhook_id).limit(most)
+    return len(cancel(connection, connection.execute(wanted).scalars().all()))
 
 
 def _due_at_once(now: int) -> Update:

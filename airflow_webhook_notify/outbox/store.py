@@ -7,13 +7,13 @@ unless it says otherwise; it raises nothing of SQLAlchemy's but :class:`OutboxUn
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from sqlalchemy import insert, select
 from sqlalchemy.engine import Connection, Engine
 
 from airflow_webhook_notify.models import Attempt, Delivery, DeliveryState
-from airflow_webhook_notify.outbox import claims, listing, pulse, redelivery, tables, webhook_rows
+from airflow_webhook_notify.outbox import claims, listing, pulse, redelivery, tables, traffic, webhook_rows
 from airflow_webhook_notify.outbox.inserts import insert_new
 from airflow_webhook_notify.outbox.records import (
     Backlog,
@@ -25,6 +25,7 @@ from airflow_webhook_notify.outbox.records import (
     Page,
     Recorded,
     Result,
+    Traffic,
     WebhookStatus,
 )
 from airflow_webhook_notify.outbox.results import record
@@ -176,15 +177,32 @@ class Outbox:
         with writing(self.engine) as connection:
             return redelivery.redeliver(connection, ids, now=now)
 
-    def redeliver_dead_letters(self, *, since: int, now: int, webhook_id: str | None = None) -> int:
-        """Make every dead letter due at once whose event was taken in at `since` or later; return how many."""
+    def redeliver_dead_letters(self, wanted: DeliveryFilter, *, now: int) -> int:
+        """Make every dead letter due at once that the filter asks for, whatever its own state; return how many."""
         with writing(self.engine) as connection:
-            return redelivery.redeliver_dead_letters(connection, since=since, webhook_id=webhook_id, now=now)
+            return redelivery.redeliver_dead_letters(connection, wanted, now=now)
 
     def cancel(self, ids: Sequence[str]) -> tuple[str, ...]:
         """End pending deliveries unsent and return the ids of those that were; a relay's result for one is refused."""
         with writing(self.engine) as connection:
             return redelivery.cancel(connection, ids)
+
+    def cancel_waiting(self, webhook_id: str, *, batch: int = 1000) -> Iterator[int]:
+        """End all pending deliveries of a webhook unsent, those too that a relay holds.
+
+        Each batch is a transaction of its own; yields how many it ended.
+        """
+        while True:
+            with writing(self.engine) as connection:
+                ended = redelivery.cancel_waiting(connection, webhook_id, most=batch)
+            if not ended:
+                return
+            yield ended
+
+    def forget(self, webhook_id: str) -> None:
+        """Forget whether a webhook is paused or failing; its deliveries stay in the log."""
+        with writing(self.engine) as connection:
+            webhook_rows.forget(connection, webhook_id)
 
     def pause(self, webhook_id: str, reason: str, *, now: int) -> bool:
         """Let a webhook's deliveries wait; return False where they already did."""
@@ -217,10 +235,25 @@ class Outbox:
         with reading(self.engine) as connection:
             return listing.detail(connection, delivery_id)
 
-    def webhook_states(self) -> Mapping[str, WebhookStatus]:
-        """Return what is known of each webhook that was ever tried or paused."""
+    def webhooks_of(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Return of which webhook each of these deliveries is; those that there are none of are left out."""
         with reading(self.engine) as connection:
-            return webhook_rows.read(connection)
+            return listing.webhooks_of(connection, ids)
+
+    def webhook_states(self, webhook_ids: Collection[str] | None = None) -> Mapping[str, WebhookStatus]:
+        """Return what is known of each of these webhooks, or of all, that was ever tried or paused."""
+        with reading(self.engine) as connection:
+            return webhook_rows.read(connection, webhook_ids)
+
+    def webhook_ids(self) -> frozenset[str]:
+        """Return the ids of all webhooks that have a delivery in the log, those too that were deleted."""
+        with reading(self.engine) as connection:
+            return traffic.webhook_ids(connection)
+
+    def traffic(self, webhook_ids: Collection[str], *, now: int) -> Mapping[str, Traffic]:
+        """Return what went through each of these webhooks in the last 24 hours, and what waits."""
+        with reading(self.engine) as connection:
+            return traffic.read(connection, webhook_ids, now=now)
 
     def counts(self, *, since: int | None = None) -> Mapping[str, Counts]:
         """Return how many deliveries each webhook has in each state.

@@ -116,6 +116,15 @@ deliveries = Table(
         postgresql_where=text(ENDED_BADLY),
         sqlite_where=text(ENDED_BADLY),
     ),
+    # The same by webhook, so that they are counted without reading one of them.
+    Index(
+        f"idx_{PREFIX}delivery_ended_webhook_id",
+        "state",
+        "webhook_id",
+        "created_at",
+        postgresql_where=text(ENDED_BADLY),
+        sqlite_where=text(ENDED_BADLY),
+    ),
     Index(f"idx_{PREFIX}delivery_created_at", "created_at", "id"),
     Index(f"idx_{PREFIX}delivery_webhook_id_created_at", "webhook_id", "created_at", "id"),
     Index(f"idx_{PREFIX}delivery_dag_id_created_at", "dag_id", "created_at", "id"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select, true, update
+from sqlalchemy import ColumnElement, and_, delete, select, true, update
 from sqlalchemy.engine import Connection
 
 from airflow_webhook_notify.outbox.inserts import insert_new
@@ -42,6 +42,11 @@ def resume(connection: Connection, webhook_id: str, *, now: int) -> bool:
     paused = and_(_W.webhook_id == webhook_id, _W.paused_at.is_not(None))
     values = {"paused_at": None, "paused_reason": None, "failing_since": None, "resumed_at": now, "paced_at": now}
     return connection.execute(update(webhooks).where(paused).values(values)).rowcount == 1
+
+
+def forget(connection: Connection, webhook_id: str) -> None:
+    """Delete what is known of a webhook."""
+    connection.execute(delete(webhooks).where(_W.webhook_id == webhook_id))
 
 
 def _put(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.bench import callbacks, imports, loops, measurements
+from tests.bench import callbacks, imports, loops, measurements, pages
 from tests.bench.distributions import draw_distributions
 from tests.bench.figures import Figure, table, told
 from tests.bench.plot import draw, draw_callbacks
@@ -45,6 +45,11 @@ def measure_relay(bases: Databases) -> None:
     flat, sizes = measurements.memory(bases)
     write("figures", table([*figures, *told([flat])]))
     plot("benchmarks", draw(figures, sizes))
+
+
+def measure_pages(bases: Databases) -> None:
+    """Measure what the Webhooks page asks of the API server."""
+    write("pages", table(told(pages.measure(bases))))
 
 
 def _relay_figures(bases: Databases) -> Iterator[Figure]:
@@ -86,6 +91,7 @@ SCENES: dict[str, Callable[[Databases], None]] = {
     "relay": measure_relay,
     "watcher": measure_watcher,
     "scheduler": measure_scheduler,
+    "pages": measure_pages,
 }
 
 

@@ -17,7 +17,9 @@ import trustme
 from airflow_webhook_notify.client import Client
 from airflow_webhook_notify.outbox.store import Outbox
 from airflow_webhook_notify.outbox.tables import metadata
+from tests.integration.deliveries import clear_outbox
 from tests.integration.outboxes import DATABASES, OutboxUnderTest, make_engine, make_url
+from tests.integration.rest import Api, api_server, metadata_database
 from tests.sending import LOOPBACK
 
 _ENVIRONMENT = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -94,3 +96,33 @@ def box(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OutboxUnderT
     metadata.create_all(engine)
     yield OutboxUnderTest(Outbox(engine))
     engine.dispose()
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """Airflow's API server, on each database in turn."""
+    folder = tmp_path_factory.mktemp("metadata")
+    with metadata_database(make_url(request.param, request, folder)), api_server() as api:
+        yield api
+
+
+@pytest.fixture
+def api(served: Api, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """Airflow's API server, with no webhook, no delivery and an empty audit log."""
+    _clear()
+    served.answers.clear()
+    yield served
+    monkeypatch.undo()
+    _clear()
+
+
+def _clear() -> None:
+    from airflow.models.connection import Connection
+    from airflow.models.log import Log
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete
+
+    clear_outbox()
+    with create_session(scoped=False) as session:
+        session.execute(delete(Connection))
+        session.execute(delete(Log))

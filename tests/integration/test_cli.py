@@ -349,7 +349,9 @@ def test_a_webhook_of_the_environment_is_rotated_where_it_is_kept(run: Run, monk
     )
     rotated = run("rotate-secret", "in_env")
     assert (rotated.code, rotated.out) == (1, "")
-    assert "change it where it is kept (environment, secrets backend)" in rotated.err
+    assert (
+        "comes from the environment variable AIRFLOW_CONN_IN_ENV; change it there, and restart Airflow" in rotated.err
+    )
 
 
 # --- what all have in common ----------------------------------------------------------------------------------

@@ -262,7 +262,7 @@ def test_the_default_age_is_the_retention(run: Run, monkeypatch: pytest.MonkeyPa
 
 
 def test_more_than_one_batch_is_deleted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_webhook_notify.cli.upkeep._BATCH", 2)
+    monkeypatch.setattr("airflow_webhook_notify.administration.BATCH", 2)
     make_dead_letters(5, now=now_ms() - 40 * DAY)
     assert run("clean", "--yes", "-o", "json").row == {"found": 5, "deleted": 5}
 

@@ -7,7 +7,7 @@ from airflow.models.connection import Connection
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from airflow_webhook_notify.connection import create_webhook, rotate_secret
+from airflow_webhook_notify.connection_store import create_webhook, rotate_secret
 from airflow_webhook_notify.exceptions import ConfigurationError
 from airflow_webhook_notify.models import SigningSecret, Webhook
 from airflow_webhook_notify.signing import generate_secret

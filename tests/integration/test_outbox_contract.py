@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from airflow_webhook_notify.exceptions import PayloadError
 from airflow_webhook_notify.models import Attempt, Delivery, DeliveryState, Event, derived_id
-from airflow_webhook_notify.outbox.records import Counts, DeliveryFilter, WebhookStatus
+from airflow_webhook_notify.outbox.records import Counts, DeliveryFilter, Hour, Traffic, WebhookStatus
 from airflow_webhook_notify.outbox.tables import deliveries
 from airflow_webhook_notify.retry import Disposition
 from tests.integration.outboxes import DAY, HOUR, LEASE, SECOND, T0, OutboxUnderTest, ids, make_delivery
@@ -473,8 +473,8 @@ def test_dead_letters_are_redelivered_by_time_and_webhook(box: OutboxUnderTest) 
     dead = [claim for claim in box.claim(HOUR) if claim.delivery.id not in delivered]
     results = [replace(box.result(claim, 500, at=HOUR), disposition=Disposition()) for claim in dead]
     box.outbox.record(results, now=T0 + HOUR)
-    assert box.outbox.redeliver_dead_letters(since=T0 + 1, webhook_id="a", now=T0 + DAY) == 2
-    assert box.outbox.redeliver_dead_letters(since=T0 + 1, now=T0 + DAY) == 1
+    assert box.outbox.redeliver_dead_letters(DeliveryFilter("a", since=T0 + 1), now=T0 + DAY) == 2
+    assert box.outbox.redeliver_dead_letters(DeliveryFilter(since=T0 + 1), now=T0 + DAY) == 1
     assert box.outbox.counts()["a"] == Counts(pending=2, dead_letter=1)
 
 
@@ -579,3 +579,94 @@ def test_old_deliveries_are_pruned_in_batches_and_pending_ones_kept(box: OutboxU
     detail = box.outbox.delivery(young)
     assert detail is not None
     assert len(detail.attempts) == 1
+
+
+# What the API server and the commands ask for
+
+
+def make_traffic(box: OutboxUnderTest) -> None:
+    """Make deliveries of three webhooks in all states, in the 30 hours before `T0`."""
+    box.enqueue(2, webhook_id="a", at=-30 * HOUR)
+    box.enqueue(3, webhook_id="a", at=-23 * HOUR - 1, start=10)
+    box.record(box.claim(-22 * HOUR), 200, at=-22 * HOUR)
+    box.enqueue(2, webhook_id="a", at=-2 * HOUR, start=20)
+    box.enqueue(1, webhook_id="b", at=-2 * HOUR, start=20)
+    dead = box.claim(-1 * HOUR)
+    results = [replace(box.result(claim, 500, at=-1 * HOUR), disposition=Disposition()) for claim in dead]
+    box.outbox.record(results, now=T0 - HOUR)
+    box.enqueue(4, webhook_id="a", at=-HOUR + 1, start=30)
+    box.fail(-HOUR + 10)
+    box.outbox.cancel(box.enqueue(1, webhook_id="a", at=-HOUR + 20, start=40))
+
+
+def test_what_went_through_a_webhook_is_told_by_hour(box: OutboxUnderTest) -> None:
+    make_traffic(box)
+    (last,) = box.enqueue(1, webhook_id="a", at=0, start=50)
+    found = box.outbox.traffic(["a", "b", "nobody"], now=T0)
+    a = found["a"]
+    assert (a.waiting, a.dead_letters) == (5, 2)
+    busy = {hour: (each.delivered, each.failed) for hour, each in enumerate(a.hours) if each != Hour()}
+    # The first of the three was taken in a millisecond before the hour of the other two.
+    assert (len(a.hours), busy) == (24, {0: (1, 0), 1: (2, 0), 22: (0, 2), 23: (0, 4)})
+    assert a.last_delivery is not None
+    assert (a.last_delivery.id, a.last_delivery.state) == (last, DeliveryState.PENDING)
+    assert (found["b"].dead_letters, found["b"].hours[22]) == (1, Hour(0, 1))
+    assert found["nobody"] == Traffic()
+    assert box.outbox.traffic([], now=T0) == {}
+
+
+def test_a_dead_letter_that_is_sent_again_waits_and_has_not_failed(box: OutboxUnderTest) -> None:
+    make_traffic(box)
+    assert box.outbox.redeliver_dead_letters(DeliveryFilter("b"), now=T0) == 1
+    b = box.outbox.traffic(["b"], now=T0)["b"]
+    assert (b.waiting, b.dead_letters, set(b.hours)) == (1, 0, {Hour()})
+    box.record(box.claim(0), 200, at=0)
+    assert box.outbox.traffic(["b"], now=T0)["b"].hours[22] == Hour(1, 0)
+
+
+def test_a_clock_that_was_set_back_counts_in_the_last_hour(box: OutboxUnderTest) -> None:
+    box.enqueue(1, at=HOUR)
+    box.fail(HOUR)
+    assert box.outbox.traffic(["ops"], now=T0)["ops"].hours[23] == Hour(0, 1)
+
+
+def test_the_webhooks_of_the_log_are_known_whatever_became_of_them(box: OutboxUnderTest) -> None:
+    assert box.outbox.webhook_ids() == frozenset()
+    make_traffic(box)
+    assert box.outbox.webhook_ids() == {"a", "b"}
+    (delivery,) = box.enqueue(1, webhook_id="c/d", start=60)
+    assert box.outbox.webhooks_of([delivery, "nobody"]) == {delivery: "c/d"}
+
+
+def test_all_that_waits_for_a_webhook_is_cancelled_in_batches(box: OutboxUnderTest) -> None:
+    box.enqueue(7, webhook_id="a")
+    box.enqueue(1, webhook_id="b")
+    held = box.claim(0, limit=2)
+    box.outbox.pause("a", "by hand", now=T0)
+    assert sorted(box.outbox.cancel_waiting("a", batch=3)) == [1, 3, 3]
+    assert list(box.outbox.cancel_waiting("a")) == []
+    assert box.outbox.counts() == {"a": Counts(cancelled=7), "b": Counts(pending=1)}
+    assert box.record([each for each in held if each.delivery.webhook_id == "a"], 200, at=1).refused
+    box.outbox.forget("a")
+    assert box.outbox.webhook_states(["a"]) == {}
+
+
+def test_deliveries_are_found_by_map_index_try_and_any_of_several_webhooks(box: OutboxUnderTest) -> None:
+    for number, (webhook_id, index, attempt) in enumerate([("a", 0, 1), ("a", 1, 1), ("b", 0, 2), ("c", 0, 1)]):
+        airflow = {"DagId": "etl", "RunId": "r", "TaskId": "t", "MapIndex": index, "TryNumber": attempt}
+        box.outbox.enqueue(make_delivery(number, webhook_id, Airflow=airflow), now=T0 + number)
+
+    def found(**wanted: object) -> list[str]:
+        page = box.outbox.deliveries(DeliveryFilter(**wanted))  # type: ignore[arg-type]
+        return [f"{one.webhook_id}{one.map_index}{one.try_number}" for one in page.deliveries]
+
+    assert found(map_index=0) == ["c01", "b02", "a01"]
+    assert found(map_index=0, try_number=1) == ["c01", "a01"]
+    assert found(webhook_ids=frozenset({"a", "b"}), map_index=0) == ["b02", "a01"]
+    assert found(webhook_ids=frozenset()) == []
+
+
+@pytest.mark.parametrize("cursor", ["9" * 5000 + ":x", "1:", ":x", "x", "1:a\0", ""])
+def test_a_cursor_of_no_page_is_told(box: OutboxUnderTest, cursor: str) -> None:
+    with pytest.raises(ValueError, match="the cursor is not one of a page of deliveries"):
+        box.outbox.deliveries(cursor=cursor)

@@ -14,7 +14,7 @@ from sqlalchemy import delete
 from sqlalchemy.exc import OperationalError
 
 from airflow_webhook_notify import pings
-from airflow_webhook_notify.connection import create_webhook
+from airflow_webhook_notify.connection_store import create_webhook
 from airflow_webhook_notify.hooks import WebhookHook
 from airflow_webhook_notify.models import SigningSecret, Webhook
 from airflow_webhook_notify.outbox.records import DeliveryFilter, DeliveryRecord

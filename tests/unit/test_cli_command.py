@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from airflow_webhook_notify.cli.command import audit_line
-from airflow_webhook_notify.cli.durations import Moment
+from airflow_webhook_notify.moments import Moment
 
 
 def test_the_audit_line_masks_all_but_what_may_be_shown() -> None:

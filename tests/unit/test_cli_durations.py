@@ -6,7 +6,8 @@ import argparse
 
 import pytest
 
-from airflow_webhook_notify.cli.durations import parse_age, parse_duration, parse_moment, show_moment, write_moment
+from airflow_webhook_notify.cli.durations import parse_age, parse_duration, parse_moment
+from airflow_webhook_notify.moments import show_moment, write_moment
 
 
 @pytest.mark.parametrize(
