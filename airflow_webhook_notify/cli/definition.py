@@ -7,6 +7,7 @@ takes a name that no other provider's commands have, and the code behind a comma
 from __future__ import annotations
 
 import logging
+import math
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -114,6 +115,16 @@ def _id(text: str) -> str:
     return text
 
 
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not math.isfinite(value):
+        raise ArgumentTypeError(f"{text!r} is not a number")
+    return value
+
+
 def _seconds(text: str) -> float:
     try:
         value = float(text)
@@ -146,6 +157,15 @@ ADD_ARGS = (
         default=Level.DAG.value,
         help="Which job executions a subscription hears of. Default: dag.",
     ),
+    _arg("--retries", action="store_true", help="A subscription hears of each failed try that is tried again, too."),
+    _arg(
+        "--roll-up",
+        type=_number,
+        metavar="S",
+        help="Seconds for which a subscription gathers the failed tasks of one run into one event.",
+    ),
+    _arg("--rate", type=_number, metavar="N", help="Events a minute that a subscription sends at most; others wait."),
+    _arg("--heartbeat", type=_number, metavar="MIN", help="Minutes between two pings that say that Airflow is alive."),
     _many("--header", "'NAME: VALUE'", "Extra request header."),
     _arg(
         "--timeout",
