@@ -12,7 +12,16 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy.engine import Connection
 
-from airflow_webhook_notify.causes import Cause, Report, Sign, cause_of_run, cause_of_task, is_marked
+from airflow_webhook_notify.causes import (
+    Cause,
+    Report,
+    Sign,
+    Traces,
+    cause_of_run,
+    cause_of_task,
+    interference,
+    is_marked,
+)
 from airflow_webhook_notify.executions import Sources
 from airflow_webhook_notify.models import Delivery, Event, Level, Webhook, derived_id
 from airflow_webhook_notify.observed import Known, Occurrence, TaskRow, build
@@ -58,11 +67,14 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the database knows of some tries."""
+    """What the database knows of some tries.
+
+    :param commands: None for a task that rendered no command
+    """
 
     reports: Mapping[str, Report]
     signs: Mapping[TryKey, tuple[Sign, ...]]
-    commands: Mapping[tuple[str, str, str, int], str]
+    commands: Mapping[tuple[str, str, str, int], str | None]
 
 
 class Telling:
@@ -118,7 +130,7 @@ class Telling:
         return Evidence(
             reports_of(connection, asked),
             signs_of(connection, (task for _, task in asked)),
-            commands_of(connection, (task for _, task in tasks if task.began)),
+            commands_of(connection, (task for _, task in [*tasks, *first] if task.began)),
         )
 
     def _cause(self, item: Pending, evidence: Evidence, first: Mapping[int, TaskRow]) -> Cause | None:
@@ -126,7 +138,7 @@ class Telling:
         if not occurrence.failed:
             return None
         if occurrence.task is not None:
-            return self._cause_of_task(item.key, occurrence.task, occurrence, evidence)
+            return self._cause_of_task(item, occurrence.task, evidence)
         signs = self._signs(item.key)
         run, timeout = occurrence.run, self._definitions.of(occurrence.run).timeout
         lasted = (run.end or run.updated) - run.start if run.start is not None else 0
@@ -134,21 +146,22 @@ class Telling:
         return cause_of_run(
             marked=is_marked(signs, at=run.updated, task_id=None),
             timed_out=timeout is not None and lasted >= timeout.total_seconds() * 1000,
-            first=None if earliest is None else self._cause_of_task(item.key, earliest, None, evidence),
+            first=None if earliest is None else self._cause_of_task(item, earliest, evidence),
         )
 
-    def _cause_of_task(self, key: int, task: TaskRow, occurrence: Occurrence | None, evidence: Evidence) -> Cause:
-        marked = not task.past and is_marked(self._signs(key), at=task.updated, task_id=task.task_id)
-        return cause_of_task(
-            task.state,
+    def _cause_of_task(self, item: Pending, task: TaskRow, evidence: Evidence) -> Cause:
+        definition = self._definitions.of(item.occurrence.run).task(task.task_id)
+        ended = (task.end or task.updated) if task.past else task.updated
+        traces = Traces(
             report=evidence.reports.get(task.id),
             signs=evidence.signs.get(try_key(task), ()),
-            marked=marked,
+            by_hand=interference(self._signs(item.key), at=ended, task_id=task.task_id, past=task.past),
             ran=task.ran and task.began,
+            # It renders its fields first, and where there is no trace of that, it may not have come so far.
+            began=not definition.renders or try_key(task)[:4] in evidence.commands,
             reports=self._reports,
-            # A supervisor writes `failed` when the process has ended, and `up_for_retry` before its report.
-            over=occurrence is None or not occurrence.will_retry,
         )
+        return cause_of_task(task.state, traces)
 
     def _signs(self, key: int) -> Sequence[Sign]:
         followed = self._following.runs.get(key)

@@ -371,6 +371,7 @@ def test_a_retry_waits_for_its_report_and_no_longer_than_the_grace(rows: Airflow
     rows.runs_task("silent", start=1, max_tries=1)
     rows.look(watcher)
     for name in ("told", "silent"):
+        rows.logs("up_for_retry", task_id=name, try_number=1)
         rows.next_try(name, state="up_for_retry", end_date=2)
     assert rows.look(watcher) == []
     rows.reports("told", {"id": told, "message": "no", "exit_status": 1})
@@ -386,6 +387,7 @@ def test_what_waits_for_a_report_survives_the_watcher(rows: AirflowRows) -> None
     rows.run(start=1)
     rows.runs_task(start=1, max_tries=1)
     rows.look(watcher)
+    rows.logs("up_for_retry", task_id="load", try_number=1)
     rows.next_try(state="up_for_retry", end_date=2)
     rows.change_run(state="failed", end_date=2.5)
     assert rows.look(watcher) == ["etl failed (failed)"]
@@ -494,6 +496,47 @@ def test_a_task_that_was_cleared_while_it_ran_has_not_failed(rows: AirflowRows, 
     assert rows.look(watcher) == []
     rows.runs_task(try_number=2, start=5)
     assert rows.look(watcher, after=3) == ["etl.load#2 started (running)"]
+
+
+def test_a_task_that_a_scheduler_took_back_has_not_failed(rows: AirflowRows) -> None:
+    plain = subscriber("plain", level=Level.TASK)
+    rows.with_webhooks(plain, replace(plain, id="retries", retries=True))
+    watcher = rows.watcher()
+    rows.look(watcher)
+    rows.run(start=1)
+    rows.runs_task(start=1)
+    rows.look(watcher)
+    rows.clock.seconds += 0.1
+    # As `adopt_or_reset_orphaned_tasks` does: no retry is left, and nobody writes that it failed.
+    rows.next_try(state=None)
+    with rows.session() as session:
+        session.scalars(select(TaskInstanceHistory)).one().end_date = rows.now
+    rows.clock.seconds += 1
+    watcher.turn()
+    rows.runs_task(try_number=2, start=5)
+    rows.clock.seconds += 3
+    watcher.turn()
+    heard = rows.new()
+    assert sorted((item.webhook_id, item.short) for item in heard if item.topic == "failed") == [
+        ("retries", "etl.load#1 failed (up_for_retry)"),
+    ]
+    assert [item.short for item in heard if item.webhook_id == "plain" and item.try_number == 2] == [
+        "etl.load#2 started (running)",
+    ]
+
+
+def test_a_process_that_reports_how_it_was_ended_by_hand(rows: AirflowRows, watcher: Watcher) -> None:
+    rows.run(start=1)
+    task = rows.runs_task(start=1)
+    rows.look(watcher)
+    rows.logs("patch_task_instance", task_id="load")
+    rows.clock.seconds += 0.1
+    rows.task(state="failed", end_date=rows.clock.seconds)
+    rows.clock.seconds += 0.5
+    rows.reports("load", {"id": task, "message": "exit code -15", "exit_status": -15})
+    rows.clock.seconds += 0.5
+    watcher.turn()
+    assert failure(rows) == ("manual", "marked failed by hand", 1)
 
 
 def test_a_run_that_times_out(rows: AirflowRows, watcher: Watcher) -> None:
