@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -252,7 +253,7 @@ def _print_whole(received: dict[str, Any]) -> None:
 
 def _run(airflow: AirflowUnderTest, *arguments: str) -> None:
     """Run an `airflow` command as a person would and show what it says."""
-    _type(f"airflow {' '.join(arguments)}")
+    _type(f"airflow {shlex.join(arguments)}")
     done = airflow.cli(*arguments)
     print("".join(f"   {line}\n" for line in done.stdout.rstrip().splitlines()), end="")
 
