@@ -190,7 +190,7 @@ class Watched:
         command = [sys.executable, "-m", "airflow", "webhooks", "relay"]
         relay = Process.start(name, command, log=self.airflow.home / f"{name}.log", env=self.airflow.env)
         self.airflow.processes[name] = relay
-        self.airflow.wait_until(f"{name} runs", lambda: "The relay runs" in relay.output(), timeout=60)
+        self.airflow.wait_until(f"{name} runs", lambda: "The relay runs" in relay.output(), timeout=120)
         return relay
 
     def lease(self) -> object:
@@ -258,7 +258,11 @@ def watching(home: Path, postgres: PostgresServer) -> Iterator[Watched]:
     shutil.copytree(DAGS, dags, ignore=shutil.ignore_patterns("__pycache__"))
     database = postgres.create_database("watched")
     with RecordingServer() as receiver:
-        under_test = AirflowUnderTest(home, dags, database=database, triggerer=True, options=OPTIONS)
+        # The triggerer needs the folder on its path.
+        environment = {"PYTHONPATH": str(dags)}
+        under_test = AirflowUnderTest(
+            home, dags, database=database, triggerer=True, options=OPTIONS, environment=environment
+        )
         with running(under_test) as airflow:
             watched = Watched(airflow, receiver)
             add_webhook(airflow, "watch", receiver.url("/watch"), dags=["*"], level="both", retries=True)

@@ -2,54 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, BaseOperator, Context, task
 from airflow.sdk.exceptions import AirflowSkipException
-from airflow.triggers.base import BaseTrigger, TriggerEvent
 from calls import watched_dag  # type: ignore[import-not-found]
+from failing_trigger import FailingTrigger  # type: ignore[import-not-found]
 
 from airflow_webhook_notify import dag_callbacks, task_callbacks
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=timezone.utc)
-GO = Path(os.environ["AIRFLOW_HOME"]) / "deferred.go"
 SOON = timedelta(seconds=1)
 LONG = 600
 
 
-class FailingTrigger(BaseTrigger):
-    """Fails once a test wants it to."""
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return how the triggerer makes it."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {}
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and fail."""
-        while not GO.exists():  # noqa: ASYNC110 - the file is another process's
-            await asyncio.sleep(0.1)
-        if self.task_instance is not None:
-            raise RuntimeError("the trigger failed")
-        yield TriggerEvent(None)  # type: ignore[no-untyped-call]
-
-
 class DeferringOperator(BaseOperator):
-    """Gives its process back to a trigger that is not there."""
+    """Gives its process back to a trigger that fails."""
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow's signature
         """Defer."""
-        self.defer(trigger=FailingTrigger(), method_name="resume")  # type: ignore[no-untyped-call]
+        self.defer(trigger=FailingTrigger(), method_name="resume")
 
     def resume(self, context: Context, event: Any) -> None:
         """Never called."""
