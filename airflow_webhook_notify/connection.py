@@ -10,11 +10,12 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from airflow_webhook_notify import connection_fields as fields
 from airflow_webhook_notify import connection_form as form
+from airflow_webhook_notify.connection_reading import StoredConnection, UnknownWebhookError, read, unreadable
 from airflow_webhook_notify.exceptions import ConfigurationError
 from airflow_webhook_notify.models import Webhook
 from airflow_webhook_notify.names import CONN_TYPE
@@ -27,24 +28,6 @@ _SHORTEST_MASKED_PATH = 12
 _SHORTEST_MASKED = 8
 #: What the metadata database has room for.
 _LONGEST_ENDPOINT = 500
-
-
-class UnknownWebhookError(ConfigurationError):
-    """There is no Connection of that id, or it is not a webhook."""
-
-    def __init__(self, conn_id: str, problem: str) -> None:
-        super().__init__(f"Connection {conn_id[:250]!r}", problem)
-
-
-class StoredConnection(Protocol):
-    """The part of Airflow's Connections, of the Task SDK and of the core, that this package reads."""
-
-    conn_id: str
-    conn_type: str | None
-    description: str | None
-    host: str | None
-    password: str | None
-    extra: str | None
 
 
 class ListedWebhook(NamedTuple):
@@ -106,7 +89,7 @@ def get_webhook(conn_id: str) -> Webhook:
 
     :raises ConfigurationError: where there is none or it can't be used
     """
-    return parse_webhook(_read(conn_id))
+    return parse_webhook(read(conn_id))
 
 
 async def aget_webhook(conn_id: str) -> Webhook:
@@ -120,38 +103,9 @@ async def aget_webhook(conn_id: str) -> Webhook:
     try:
         conn = await Connection.async_get(conn_id)
     except Exception as error:  # noqa: BLE001 - a secrets backend may raise anything
-        raise _unreadable(conn_id, error) from None
+        raise unreadable(conn_id, error) from None
     # Masking tells the supervisor, which a thread may wait for and an event loop may not.
     return await sync_to_async(parse_webhook)(conn)
-
-
-def _read(conn_id: str) -> StoredConnection:
-    from airflow.sdk import BaseHook
-
-    try:
-        if _in_airflow_process():
-            return BaseHook.get_connection(conn_id)
-        # `airflow` commands: there the Task SDK does not look into the metadata database (AIRFLOW.md, section 2).
-        from airflow.models.connection import Connection
-
-        return Connection.get_connection_from_secrets(conn_id)
-    except Exception as error:  # noqa: BLE001 - a secrets backend may raise anything
-        raise _unreadable(conn_id, error) from None
-
-
-def _in_airflow_process() -> bool:
-    from airflow.sdk.execution_time import task_runner
-
-    return bool(os.environ.get("_AIRFLOW_PROCESS_CONTEXT") or getattr(task_runner, "SUPERVISOR_COMMS", None))
-
-
-def _unreadable(conn_id: str, error: Exception) -> ConfigurationError:
-    # By name: the Task SDK and the core each have such an exception, and not in every version in one place.
-    if type(error).__name__ == "AirflowNotFoundException":
-        problem = "does not exist; make it with `airflow webhooks add` or in Admin, Connections"
-        return UnknownWebhookError(conn_id, problem)
-    # The text of a secrets backend's error may hold what it was asked for or answered, so only its kind is shown.
-    return UnknownWebhookError(conn_id, f"can't be read ({type(error).__name__}); see the log of Airflow's API server")
 
 
 def _credentials_of(conn: StoredConnection) -> list[str]:

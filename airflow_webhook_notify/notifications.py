@@ -99,7 +99,12 @@ class WebhookNotifier(BaseNotifier):
             self._log_failure(error)
 
     def _notify(self, context: Any, remaining: float) -> None:
-        from airflow_webhook_notify.connection import get_webhook
+        # First, since it is mostly waiting, for other processes, and the imports below take as long.
+        from airflow_webhook_notify.connection_reading import Reading
+
+        started = time.monotonic()
+        reading = Reading(self.webhook_conn_id)
+        from airflow_webhook_notify.connection import parse_webhook
         from airflow_webhook_notify.executions import topic_of_context
         from airflow_webhook_notify.hooks import intake_seems_well
 
@@ -110,8 +115,7 @@ class WebhookNotifier(BaseNotifier):
         # processor can spend it on reading the first Connection. Only an intake that has failed is not asked again.
         if remaining < _LEAST and not intake_seems_well():
             raise BudgetExhaustedError(f"{topic} was not sent: {_spent()}")
-        started = time.monotonic()
-        webhook = get_webhook(self.webhook_conn_id)
+        webhook = parse_webhook(reading.result())
         if topic == known.OVERDUE or topic in webhook.topics:
             self._send(webhook, context, remaining - (time.monotonic() - started))
 

@@ -6,6 +6,7 @@ can't tell a webhook that exists from one that does not; and no request, however
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +37,8 @@ MAX_BODY = MAX_DATA + 16 * 1024
 #: Seconds for which a webhook is not read again, which costs a callback 3 ms. Where its secret was changed, that is
 #: found out at once; what was signed with the old one, or for a webhook that was deleted, is taken until then.
 _KEPT = 60.0
+#: Seconds after which an answer has left.
+_ANSWERED = 0.002
 _REFUSAL = "no such webhook, or a signature that is not of its secret and of the last five minutes"
 #: Verified in place of a webhook that does not exist, so that the answer takes as long.
 _NOBODY = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -46,7 +49,7 @@ class Intake:
 
     :param outbox: where events go
     :param webhook_of: reads a webhook; raises ConfigurationError where there is none
-    :param on_taken: called after an event was taken in
+    :param on_taken: called a moment after an event was taken in; never waits
     :param now: seconds since the epoch
     """
 
@@ -77,8 +80,11 @@ class Intake:
         taken = self._outbox.enqueue(Delivery.of(event, webhook.id), now=now, manual=event.topic == PING)
         if taken.created:
             metrics.count(metrics.ACCEPTED, webhook=webhook.id)
-        self._on_taken()
         return taken
+
+    def announce(self) -> None:
+        """Say that something was taken in; never waits."""
+        self._on_taken()
 
     def _verified(self, conn_id: str, headers: Mapping[str, str], body: bytes) -> Webhook:
         webhook = self._webhooks.get(conn_id)
@@ -115,6 +121,8 @@ def build_router(intake: Intake) -> APIRouter:
         body = await _read_body(request)
         # Verification and the database wait; the event loop of the API server must not.
         taken = await run_in_threadpool(_answer, intake, conn_id, dict(request.headers), body)
+        # Once the answer has left: a relay that wakes at once takes the interpreter from it, and a task waits for it.
+        asyncio.get_running_loop().call_later(_ANSWERED, intake.announce)
         return {"Id": taken.delivery_id, "Created": taken.created}
 
     return router

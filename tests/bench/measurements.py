@@ -105,7 +105,7 @@ def latency(bases: Databases, *, events: int = 300) -> Iterator[Figure]:
     url = bases.make("PostgreSQL")
     with endpoint() as there, scene(url) as here, relay_processes(1, url, there.url):
         taken = _trickle(here, there, None, events=events, every=0.0531)
-    yield _latency_figure("The same, relay in a process of its own (it looks every 80 ms), PostgreSQL", taken)
+    yield _latency_figure("The same, relay in a process of its own (it looks every 50 ms), PostgreSQL", taken)
 
 
 def _latency_figure(name: str, taken: Sequence[float]) -> Figure:

@@ -5,6 +5,7 @@ Invariant: a post that is refused leaves the outbox as it was.
 
 from __future__ import annotations
 
+import queue
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from sqlalchemy import create_engine
 
 from airflow_webhook_notify import topics
 from airflow_webhook_notify.api.intake import MAX_BODY, Intake, build_router
-from airflow_webhook_notify.connection import UnknownWebhookError
+from airflow_webhook_notify.connection_reading import UnknownWebhookError
 from airflow_webhook_notify.exceptions import ConfigurationError
 from airflow_webhook_notify.models import Delivery, Event, SigningSecret, Webhook
 from airflow_webhook_notify.outbox import tables
@@ -27,6 +28,7 @@ from airflow_webhook_notify.outbox.store import Outbox
 from airflow_webhook_notify.payloads import event_to_json
 from airflow_webhook_notify.signing import generate_secret, sign
 from tests.asgi import serving
+from tests.servers import PATIENCE
 from tests.webhooks import SECRET, assert_no_credentials
 
 NOW = 1_800_000_000.0
@@ -45,9 +47,11 @@ class Desk:
         tables.metadata.create_all(engine)
         self.outbox = Outbox(engine)
         self.webhooks = {webhook.id: webhook for webhook in (WEBHOOK, OTHER)}
-        self.woken = 0
+        self.wakes: queue.Queue[None] = queue.Queue()
         self.app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-        self.app.include_router(build_router(Intake(self.outbox, self._read, on_taken=self._wake, now=lambda: NOW)))
+        self.app.include_router(
+            build_router(Intake(self.outbox, self._read, on_taken=lambda: self.wakes.put(None), now=lambda: NOW))
+        )
         self.url = ""
 
     def _read(self, conn_id: str) -> Webhook:
@@ -55,8 +59,13 @@ class Desk:
             raise UnknownWebhookError(conn_id, "does not exist")
         return self.webhooks[conn_id]
 
-    def _wake(self) -> None:
-        self.woken += 1
+    def wakes_after_one_more(self) -> int:
+        """Return how often the relay was woken until it was for one more event."""
+        assert self.post("team/ops", BODY, signed(BODY))[0] == 202
+        self.wakes.get(timeout=PATIENCE)
+        # A wake too many would have been before it, or come just after.
+        time.sleep(0.05)
+        return 1 + self.wakes.qsize()
 
     def post(self, conn_id: str, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
         answer = requests.post(f"{self.url}/v1/webhooks/{conn_id}/events", data=body, headers=headers, timeout=10)
@@ -86,7 +95,7 @@ def test_a_signed_event_is_taken_once_and_wakes_the_relay(desk: Desk) -> None:
     assert desk.post("team/ops", BODY, signed(BODY)) == (202, {"Id": delivery.id, "Created": True})
     assert desk.post("team/ops", BODY, signed(BODY)) == (202, {"Id": delivery.id, "Created": False})
     assert desk.stored() == ["e-1"]
-    assert desk.woken == 2
+    assert [desk.wakes.get(timeout=PATIENCE), desk.wakes.get(timeout=PATIENCE)] == [None, None]
     found = desk.outbox.delivery(delivery.id)
     assert found is not None
     assert found.event == EVENT
@@ -133,7 +142,7 @@ def test_what_is_not_proven_is_refused_and_tells_nothing(
     refusal = "no such webhook, or a signature that is not of its secret and of the last five minutes"
     assert desk.post(conn_id, body, headers) == (401, {"detail": refusal})
     assert desk.stored() == []
-    assert desk.woken == 0
+    assert desk.wakes_after_one_more() == 1
 
 
 @pytest.mark.parametrize(
