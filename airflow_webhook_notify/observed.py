@@ -89,7 +89,10 @@ class TaskRow:
 
 @dataclass(frozen=True, slots=True)
 class TaskDefinition:
-    """What the DAG says of a task, in Airflow's own names."""
+    """What the DAG says of a task, in Airflow's own names.
+
+    :param renders: whether its process renders anything before the task begins
+    """
 
     retry_delay: timedelta | None = None
     retry_exponential_backoff: float = 0
@@ -97,6 +100,7 @@ class TaskDefinition:
     retry_policy: object = None
     execution_timeout: timedelta | None = None
     command: str | None = None
+    renders: bool = False
 
 
 @dataclass(frozen=True, slots=True)

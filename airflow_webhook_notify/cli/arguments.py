@@ -5,6 +5,7 @@ Invariant: an option of `edit` that is left out is None, so that what nobody nam
 
 from __future__ import annotations
 
+import math
 from argparse import ArgumentTypeError, BooleanOptionalAction
 from typing import Any
 
@@ -35,6 +36,20 @@ def seconds(text: str) -> float:
         value = float("nan")
     if not 0 <= value <= 3600:
         raise ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 3600")
+    return value
+
+
+def number(text: str) -> float:
+    """Return a number.
+
+    :raises ArgumentTypeError: for anything else
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not math.isfinite(value):
+        raise ArgumentTypeError(f"{text!r} is not a number")
     return value
 
 

@@ -24,7 +24,7 @@ from airflow.cli.cli_config import (
     lazy_load_command,
 )
 
-from airflow_webhook_notify.cli.arguments import CONN_ID, DELETE_ARGS, EDIT_ARGS, FROM_INPUT, seconds
+from airflow_webhook_notify.cli.arguments import CONN_ID, DELETE_ARGS, EDIT_ARGS, FROM_INPUT, number, seconds
 from airflow_webhook_notify.cli.arguments import arg as _arg
 from airflow_webhook_notify.cli.arguments import many as _many
 from airflow_webhook_notify.cli.durations import parse_age, parse_duration, parse_moment
@@ -129,6 +129,15 @@ ADD_ARGS = (
         default=Level.DAG.value,
         help="Which job executions a subscription hears of. Default: dag.",
     ),
+    _arg("--retries", action="store_true", help="A subscription hears of each failed try that is tried again, too."),
+    _arg(
+        "--roll-up",
+        type=number,
+        metavar="S",
+        help="Seconds for which a subscription gathers the failed tasks of one run into one event.",
+    ),
+    _arg("--rate", type=number, metavar="N", help="Events a minute that a subscription sends at most; others wait."),
+    _arg("--heartbeat", type=number, metavar="MIN", help="Minutes between two pings that say that Airflow is alive."),
     _many("--header", "'NAME: VALUE'", "Extra request header."),
     _arg(
         "--timeout",

@@ -17,6 +17,7 @@ from airflow_webhook_notify.models import Attempt, Level, SigningSecret, Webhook
 from airflow_webhook_notify.moments import show_moment
 from airflow_webhook_notify.outbox.store import Outbox
 from airflow_webhook_notify.overview import WebhookOverview
+from airflow_webhook_notify.subscriptions import subscribes
 from airflow_webhook_notify.topics import JOB_TOPICS
 
 
@@ -58,6 +59,10 @@ def _webhook_from(args: Namespace) -> Webhook:
         allow_http=args.allow_http,
         nickname=args.nickname or args.conn_id,
         timeout=args.timeout,
+        retries=args.retries,
+        roll_up=args.roll_up,
+        rate=args.rate,
+        heartbeat=args.heartbeat,
     )
 
 
@@ -73,8 +78,12 @@ def _say_secret(text: str, secret: str) -> None:
 
 def _next_steps(webhook: Webhook, group: str) -> list[str]:
     steps = ["The receiver verifies with that secret. Then:", f"    airflow {group} ping {webhook.id}"]
-    if webhook.dags or webhook.tags:
-        return steps
+    if subscribes(webhook):
+        return [
+            *steps,
+            "It hears of its DAGs within seconds. Which webhooks hear of a DAG, and why:",
+            f"    airflow {group} subscriptions DAG_ID",
+        ]
     return [
         *steps,
         "and attach it to a DAG (for its tasks: default_args=task_callbacks(...)):",

@@ -14,9 +14,9 @@ from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.engine import Connection, Engine
 
 from airflow_webhook_notify.exceptions import OutboxUnavailableError
-from airflow_webhook_notify.models import Delivery
+from airflow_webhook_notify.models import Delivery, DeliveryState
 from airflow_webhook_notify.outbox.inserts import insert_new, insert_or_ignore
-from airflow_webhook_notify.outbox.rows import delivery_values
+from airflow_webhook_notify.outbox.rows import Values, delivery_values
 from airflow_webhook_notify.outbox.tables import deliveries
 from airflow_webhook_notify.outbox.transactions import airflow_engine, reading, writing
 from airflow_webhook_notify.outbox.watch_tables import subscriptions, watch
@@ -66,10 +66,12 @@ class Taking:
     """A delivery to take in.
 
     :param due_at: milliseconds since the epoch
+    :param within: id of the event that tells of this one too, so that it never goes by itself
     """
 
     delivery: Delivery
     due_at: int
+    within: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +143,22 @@ class Watch:
         with writing(self.engine) as connection:
             _move(connection, work.mark, token)
             _write_subscriptions(connection, work)
-            rows = [{**delivery_values(item.delivery, now=now), "due_at": item.due_at} for item in work.taken]
+            rows = [_values(item, now=now) for item in work.taken]
             if rows:
                 connection.execute(_insert_many(connection.dialect.name), rows)
+
+
+def taken(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Return which of some deliveries the outbox has."""
+    return set(connection.scalars(select(deliveries.c.id).where(deliveries.c.id.in_(ids))))
+
+
+def _values(item: Taking, *, now: int) -> Values:
+    values = {**delivery_values(item.delivery, now=now), "due_at": item.due_at, "last_error": None}
+    if item.within is None:
+        return values
+    error = f"rolled up into the event {item.within}"
+    return {**values, "state": DeliveryState.CANCELLED.value, "due_at": None, "last_error": error}
 
 
 def _insert_many(dialect: str) -> Any:

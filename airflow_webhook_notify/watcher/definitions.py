@@ -84,6 +84,7 @@ def _task_of(task: Any) -> TaskDefinition:
         retry_policy=True if getattr(task, "has_retry_policy", False) else None,
         execution_timeout=getattr(task, "execution_timeout", None),
         command=_command_of(task),
+        renders=bool(getattr(task, "template_fields", ())),
     )
 
 

@@ -118,24 +118,26 @@ def reports_of(connection: Connection, tasks: Iterable[tuple[int, TaskRow]]) -> 
     found: dict[str, Report] = {}
     names = (_X.dag_run_id, _X.task_id, _X.map_index, _X.key)
     for part in chunks({(key, task.task_id, task.map_index, REPORT_KEY) for key, task in tasks}):
-        statement = select(_X.value).where(among(connection, names, part))
-        for (value,) in connection.execute(statement):
-            report = Report.from_json(_parsed(value) if isinstance(value, str) else value)
+        statement = select(_X.value, _X.timestamp).where(among(connection, names, part))
+        for value, written in connection.execute(statement):
+            at = milliseconds(written) if written else None
+            report = Report.from_json(_parsed(value) if isinstance(value, str) else value, at=at)
             if report is not None:
                 found[report.id] = report
     return found
 
 
-def commands_of(connection: Connection, tasks: Iterable[TaskRow]) -> Mapping[tuple[str, str, str, int], str]:
-    """Return what these task instances ran, as it was rendered for their newest try."""
-    found: dict[tuple[str, str, str, int], str] = {}
+def commands_of(connection: Connection, tasks: Iterable[TaskRow]) -> Mapping[tuple[str, str, str, int], str | None]:
+    """Return what these task instances ran, as it was rendered for their newest try.
+
+    One that rendered no command has None, and one that rendered nothing is not there.
+    """
+    found: dict[tuple[str, str, str, int], str | None] = {}
     names = (_F.dag_id, _F.task_id, _F.run_id, _F.map_index)
     for part in chunks({try_key(task)[:4] for task in tasks}):
         statement = select(*names, _F.rendered_fields).where(among(connection, names, part))
         for dag_id, task_id, run_id, map_index, fields in connection.execute(statement):
-            command = _command_in(fields)
-            if command is not None:
-                found[(dag_id, task_id, run_id, map_index)] = command
+            found[(dag_id, task_id, run_id, map_index)] = _command_in(fields)
     return found
 
 

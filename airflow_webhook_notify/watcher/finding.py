@@ -184,7 +184,8 @@ def _earlier(connection: Connection, following: Following, ids: Iterable[str], s
         key = following.key_of(row.dag_id, row.run_id)
         followed = following.runs[key]
         will_retry = row.state == "failed" and is_followed_by_a_try(
-            [*signs.get(try_key(row), ()), *(sign for sign in followed.signs if sign.task_id in (None, row.task_id))],
+            [*signs.get(try_key(row), ()), *followed.signs],
+            task_id=row.task_id,
             ended_at=row.end or row.updated,
             try_number=row.try_number,
             max_tries=row.max_tries,

@@ -85,8 +85,9 @@ class Looks:
             found, findings = self._find(connection, span)
             self._telling.add(findings.occurrences, now=now)
             self._telling.settle(connection, sources)
-        pairs = list(self._telling.takings(sources))
-        takings, told = [taking for taking, _ in pairs], [item for _, items in pairs for item in items]
+            pairs = list(self._telling.takings(connection, sources))
+        takings = [taking for items, _ in pairs for taking in items]
+        told = [item for _, items in pairs for item in items]
         self._hand_over(found, takings, now)
         self._done(found, span, findings, told)
         return len(takings)

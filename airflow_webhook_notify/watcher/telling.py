@@ -12,11 +12,20 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy.engine import Connection
 
-from airflow_webhook_notify.causes import Cause, Report, Sign, cause_of_run, cause_of_task, is_marked
+from airflow_webhook_notify.causes import (
+    Cause,
+    Report,
+    Sign,
+    Traces,
+    cause_of_run,
+    cause_of_task,
+    interference,
+    is_marked,
+)
 from airflow_webhook_notify.executions import Sources
 from airflow_webhook_notify.models import Delivery, Event, Level, Webhook, derived_id
 from airflow_webhook_notify.observed import Known, Occurrence, TaskRow, build
-from airflow_webhook_notify.outbox.watch import Taking
+from airflow_webhook_notify.outbox.watch import Taking, taken
 from airflow_webhook_notify.payloads import ping_event
 from airflow_webhook_notify.watcher import reading
 from airflow_webhook_notify.watcher.audience import Audience
@@ -58,11 +67,14 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the database knows of some tries."""
+    """What the database knows of some tries.
+
+    :param commands: None for a task that rendered no command
+    """
 
     reports: Mapping[str, Report]
     signs: Mapping[TryKey, tuple[Sign, ...]]
-    commands: Mapping[tuple[str, str, str, int], str]
+    commands: Mapping[tuple[str, str, str, int], str | None]
 
 
 class Telling:
@@ -118,7 +130,7 @@ class Telling:
         return Evidence(
             reports_of(connection, asked),
             signs_of(connection, (task for _, task in asked)),
-            commands_of(connection, (task for _, task in tasks if task.began)),
+            commands_of(connection, (task for _, task in [*tasks, *first] if task.began)),
         )
 
     def _cause(self, item: Pending, evidence: Evidence, first: Mapping[int, TaskRow]) -> Cause | None:
@@ -126,7 +138,7 @@ class Telling:
         if not occurrence.failed:
             return None
         if occurrence.task is not None:
-            return self._cause_of_task(item.key, occurrence.task, occurrence, evidence)
+            return self._cause_of_task(item, occurrence.task, evidence)
         signs = self._signs(item.key)
         run, timeout = occurrence.run, self._definitions.of(occurrence.run).timeout
         lasted = (run.end or run.updated) - run.start if run.start is not None else 0
@@ -134,21 +146,22 @@ class Telling:
         return cause_of_run(
             marked=is_marked(signs, at=run.updated, task_id=None),
             timed_out=timeout is not None and lasted >= timeout.total_seconds() * 1000,
-            first=None if earliest is None else self._cause_of_task(item.key, earliest, None, evidence),
+            first=None if earliest is None else self._cause_of_task(item, earliest, evidence),
         )
 
-    def _cause_of_task(self, key: int, task: TaskRow, occurrence: Occurrence | None, evidence: Evidence) -> Cause:
-        marked = not task.past and is_marked(self._signs(key), at=task.updated, task_id=task.task_id)
-        return cause_of_task(
-            task.state,
+    def _cause_of_task(self, item: Pending, task: TaskRow, evidence: Evidence) -> Cause:
+        definition = self._definitions.of(item.occurrence.run).task(task.task_id)
+        ended = (task.end or task.updated) if task.past else task.updated
+        traces = Traces(
             report=evidence.reports.get(task.id),
             signs=evidence.signs.get(try_key(task), ()),
-            marked=marked,
+            by_hand=interference(self._signs(item.key), at=ended, task_id=task.task_id, past=task.past),
             ran=task.ran and task.began,
+            # It renders its fields first, and where there is no trace of that, it may not have come so far.
+            began=not definition.renders or try_key(task)[:4] in evidence.commands,
             reports=self._reports,
-            # A supervisor writes `failed` when the process has ended, and `up_for_retry` before its report.
-            over=occurrence is None or not occurrence.will_retry,
         )
+        return cause_of_task(task.state, traces)
 
     def _signs(self, key: int) -> Sequence[Sign]:
         followed = self._following.runs.get(key)
@@ -170,37 +183,57 @@ class Telling:
 
     # Handing over
 
-    def takings(self, sources: Sources) -> Iterator[tuple[Taking, Sequence[Told]]]:
+    def takings(self, connection: Connection, sources: Sources) -> Iterator[tuple[Sequence[Taking], Sequence[Told]]]:
         """Return what can be handed over now, each with what it tells whom."""
+        single: list[tuple[Webhook, Pending, Event]] = []
         storms: dict[tuple[str, int], list[Pending]] = {}
         for item in self._pending.values():
             for webhook in self._listeners(item):
                 if _is_rolled_up(webhook, item.occurrence):
                     storms.setdefault((webhook.id, item.key), []).append(item)
                 elif item.event is not None:
-                    yield self._taking(webhook, item.event, now=sources.now), (Told(item, webhook.id),)
+                    single.append((webhook, item, item.event))
+        yield from self._singles(connection, single, now=sources.now)
         webhooks = {webhook.id: webhook for webhook in self._audience.webhooks}
         for (webhook_id, key), items in storms.items():
-            yield from self._storm(webhooks[webhook_id], key, items, sources)
+            ready = [item for item in items if item.event is not None]
+            if ready and self._is_over(webhooks[webhook_id], key, items, now=sources.now):
+                yield self._storm(connection, webhooks[webhook_id], ready, sources)
         yield from self._heartbeats(sources)
+
+    def _singles(
+        self, connection: Connection, single: Sequence[tuple[Webhook, Pending, Event]], *, now: int
+    ) -> Iterator[tuple[Sequence[Taking], Sequence[Told]]]:
+        # What the outbox has already must not use a rate up; without a rate, it is passed over where it is written.
+        paced = [Delivery.of(event, webhook.id).id for webhook, _, event in single if webhook.rate]
+        known = _known(connection, paced)
+        for webhook, item, event in single:
+            new = not known or Delivery.of(event, webhook.id).id not in known
+            yield [self._taking(webhook, event, now=now)] if new else [], [Told(item, webhook.id)]
 
     def _listeners(self, item: Pending) -> list[Webhook]:
         return [webhook for webhook in self._audience.hearing(item.occurrence) if webhook.id not in item.told]
 
-    def _storm(
-        self, webhook: Webhook, key: int, items: Sequence[Pending], sources: Sources
-    ) -> Iterator[tuple[Taking, Sequence[Told]]]:
-        ready = [item for item in items if item.event is not None]
+    def _is_over(self, webhook: Webhook, key: int, items: Sequence[Pending], *, now: int) -> bool:
         followed = self._following.runs.get(key)
-        over = followed is None or followed.ended
         opened = min(item.noticed for item in items)
-        if not ready or not (over or sources.now - opened >= (webhook.roll_up or 0) * 1000):
-            return
-        events = [item.event for item in ready if item.event is not None]
-        event = events[0] if len(events) == 1 else roll_up(ready[0].occurrence.run, events, sources)
-        yield self._taking(webhook, event, now=sources.now), [Told(item, webhook.id) for item in ready]
+        return followed is None or followed.ended or now - opened >= (webhook.roll_up or 0) * 1000
 
-    def _heartbeats(self, sources: Sources) -> Iterator[tuple[Taking, Sequence[Told]]]:
+    def _storm(
+        self, connection: Connection, webhook: Webhook, items: Sequence[Pending], sources: Sources
+    ) -> tuple[Sequence[Taking], Sequence[Told]]:
+        ids = {Delivery.of(item.event, webhook.id).id: item.event for item in items if item.event is not None}
+        # A callback has told of it, or the watcher before this one has.
+        known = _known(connection, ids)
+        events = [event for name, event in ids.items() if name not in known]
+        told = [Told(item, webhook.id) for item in items]
+        if len(events) < 2:
+            return [self._taking(webhook, event, now=sources.now) for event in events], told
+        whole = roll_up(items[0].occurrence.run, events, sources)
+        parts = [Taking(Delivery.of(event, webhook.id), sources.now, within=whole.id) for event in events]
+        return [self._taking(webhook, whole, now=sources.now), *parts], told
+
+    def _heartbeats(self, sources: Sources) -> Iterator[tuple[Sequence[Taking], Sequence[Told]]]:
         now = sources.now
         for webhook in self._audience.webhooks:
             known = self._audience.subscription(webhook.id)
@@ -209,7 +242,7 @@ class Telling:
             self._audience.put(replace(known, pinged_at=now))
             identifier = derived_id("heartbeat", sources.organization_id, webhook.id, now)
             event = ping_event(webhook, event_id=identifier, organization_id=sources.organization_id, now=now)
-            yield Taking(Delivery.of(event, webhook.id), now), ()
+            yield [Taking(Delivery.of(event, webhook.id), now)], []
 
     def _taking(self, webhook: Webhook, event: Event, *, now: int) -> Taking:
         return Taking(Delivery.of(event, webhook.id), self._due_at(webhook, now=now))
@@ -235,6 +268,10 @@ class Telling:
     def oldest(self, default: int) -> int:
         """Return when the oldest of what is still to be told was noticed."""
         return min((item.noticed for item in self._pending.values()), default=default)
+
+
+def _known(connection: Connection, ids: Iterable[str]) -> set[str]:
+    return {name for part in reading.chunks(ids) for name in taken(connection, part)}
 
 
 def _is_rolled_up(webhook: Webhook, occurrence: Occurrence) -> bool:

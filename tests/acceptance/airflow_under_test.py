@@ -155,7 +155,7 @@ class AirflowUnderTest:
         if "api-server" in self.processes:
             self.stop_component("api-server")
         self.start_component("api-server", options=options)
-        self.wait_until("the API server answers", self._is_healthy, timeout=60)
+        self.wait_until("the API server answers", self._is_healthy, timeout=120)
 
     @property
     def env(self) -> dict[str, str]:

@@ -84,7 +84,29 @@ class DeliveryLog:
         return self.deliveries()
 
     def _read(self, query: str) -> list[dict[str, Any]]:
-        engine = create_engine(self.airflow.database_url, poolclass=NullPool)
-        with engine.connect() as connection:
-            wanted = {"webhook_id": self.webhook_id, "dag_id": self.dag_id, "run_id": self.run_id}
-            return [dict(row) for row in connection.execute(text(query), wanted).mappings()]
+        wanted = {"webhook_id": self.webhook_id, "dag_id": self.dag_id, "run_id": self.run_id}
+        return read_rows(self.airflow, query, **wanted)
+
+
+def read_rows(airflow: AirflowUnderTest, query: str, **wanted: str) -> list[dict[str, Any]]:
+    """Return the rows of a query."""
+    engine = create_engine(airflow.database_url, poolclass=NullPool)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(text(query), wanted).mappings()]
+
+
+def change_rows(airflow: AirflowUnderTest, statement: str) -> None:
+    """Change rows, as only a test does."""
+    engine = create_engine(airflow.database_url, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+def wait_until_subscribed(airflow: AirflowUnderTest, *webhooks: str) -> None:
+    """Return once the watcher has noticed these webhooks: they hear of what happens from then on."""
+
+    def noticed() -> bool:
+        rows = read_rows(airflow, "SELECT webhook_id FROM webhook_notify_subscription")
+        return set(webhooks) <= {row["webhook_id"] for row in rows}
+
+    airflow.wait_until(f"the watcher has noticed {webhooks}", noticed, timeout=60)

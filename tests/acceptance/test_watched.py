@@ -1,243 +1,52 @@
-"""What a subscribed webhook hears of DAGs without callbacks, whatever becomes of their tasks.
-
-Invariant: what is expected is written down here, and nothing else may arrive: each event once, by its id.
-"""
+"""What a subscribed webhook hears, whatever becomes of tasks, runs and Airflow itself: the matrix, row by row."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from airflow_webhook_notify.schema import payload_schema
 from airflow_webhook_notify.signing import verify
-from tests.acceptance.airflow_under_test import AirflowTestError, AirflowUnderTest, running
-from tests.acceptance.webhooks import ORGANIZATION, SECRET, payload_of
+from tests.acceptance.delivery_log import DeliveryLog, wait_until_subscribed
+from tests.acceptance.matrix import MATRIX, ROWS
+from tests.acceptance.watching import Watched, watching
+from tests.acceptance.webhooks import SECRET, payload_of
 from tests.postgres import PostgresServer
-from tests.servers import RecordingServer
 
-DAGS = Path(__file__).parent / "watched_dags"
-RUN_ID = "first:run+1"
 PAYLOADS = Draft202012Validator(payload_schema())
-#: DAG → the events of one run of it: job, try, topic, state, and of failures the cause and whether a try follows.
-EXPECTED: dict[str, set[str]] = {
-    "fine": {
-        "fine started running",
-        "fine.works#1 started running",
-        "fine.works#1 succeeded success",
-        "fine.empty#1 succeeded success",
-        "fine.skips#1 started running",
-        "fine.skips#1 succeeded skipped",
-        "fine succeeded success",
-    },
-    "fails": {
-        "fails started running",
-        "fails.exits_seven#1 started running",
-        "fails.exits_seven#1 failed failed exception 7",
-        "fails.later#0 failed upstream_failed upstream_failed 1",
-        "fails.raises#1 started running",
-        "fails.raises#1 failed failed exception 1",
-        "fails.exits#1 started running",
-        "fails.exits#1 failed failed exception 7",
-        "fails failed failed exception 1",
-    },
-    "killed": {
-        "killed started running",
-        "killed.dies#1 started running",
-        "killed.dies#1 failed failed killed 1",
-        "killed failed failed killed 1",
-    },
-    "lost": {
-        "lost started running",
-        "lost.dies_with_supervisor#1 started running",
-        "lost.dies_with_supervisor#1 failed failed heartbeat_timeout 1",
-        "lost failed failed heartbeat_timeout 1",
-    },
-    "retried": {
-        "retried started running",
-        "retried.recovers#1 started running",
-        "retried.recovers#1 failed up_for_retry exception 1",
-        "retried.recovers#2 started running",
-        "retried.recovers#2 succeeded success",
-        "retried succeeded success",
-    },
-    "killed_twice": {
-        "killed_twice started running",
-        "killed_twice.dies#1 started running",
-        "killed_twice.dies#1 failed up_for_retry killed 1",
-        "killed_twice.dies#2 started running",
-        "killed_twice.dies#2 failed failed killed 1",
-        "killed_twice failed failed killed 1",
-    },
-    "mapped": {
-        "mapped started running",
-        *(f"mapped.is_mapped[{index}]#1 started running" for index in range(3)),
-        "mapped.is_mapped[0]#1 succeeded success",
-        "mapped.is_mapped[1]#1 failed failed exception 1",
-        "mapped.is_mapped[2]#1 succeeded success",
-        "mapped failed failed exception 1",
-    },
-    "task_timeout": {
-        "task_timeout started running",
-        "task_timeout.times_out#1 started running",
-        "task_timeout.times_out#1 failed failed exception 1",
-        "task_timeout failed failed exception 1",
-    },
-    "run_timeout": {
-        "run_timeout started running",
-        "run_timeout.sleeps#1 started running",
-        "run_timeout.sleeps#1 succeeded skipped",
-        "run_timeout failed failed run_timeout 1",
-    },
-    "deferred": {
-        "deferred started running",
-        "deferred.defers#1 started running",
-        "deferred.defers#1 failed failed exception 1",
-        "deferred failed failed exception 1",
-    },
-    "marked_success": {
-        "marked_success started running",
-        "marked_success.sleeps#1 started running",
-        "marked_success.sleeps#1 succeeded success",
-        "marked_success succeeded success",
-        # Marked again, after all had ended.
-        "marked_success.sleeps#1 failed failed manual 1",
-        "marked_success failed failed manual 1",
-    },
-    "marked_failed": {
-        "marked_failed started running",
-        "marked_failed.sleeps#1 started running",
-        "marked_failed.sleeps#1 failed failed manual 1",
-        "marked_failed failed failed manual 1",
-    },
-    "run_marked": {
-        "run_marked started running",
-        "run_marked.sleeps#1 started running",
-        "run_marked.sleeps#1 failed failed manual 1",
-        "run_marked failed failed manual 1",
-    },
-    "cleared": {
-        "cleared started running",
-        "cleared.sleeps#1 started running",
-        "cleared.sleeps#1 succeeded success",
-        "cleared succeeded success",
-        "cleared started running (2)",
-        "cleared.sleeps#2 started running",
-        "cleared.sleeps#2 failed failed manual 1",
-        "cleared failed failed manual 1 (2)",
-    },
-}
-
-
-@dataclass(frozen=True)
-class Watched:
-    """A running Airflow and what the webhook `watch` received."""
-
-    airflow: AirflowUnderTest
-    receiver: RecordingServer
-
-    def payloads(self, dag_id: str) -> dict[str, dict[str, Any]]:
-        """Return the payloads about a DAG and its tasks, by event id."""
-        found = {}
-        for request in self.receiver.requests:
-            payload = payload_of(request)
-            if payload["Data"]["Airflow"]["DagId"] == dag_id:
-                found[payload["Id"]] = payload
-        return found
-
-    def heard(self, dag_id: str) -> list[str]:
-        """Return what the payloads about a DAG say, in short."""
-        return sorted(short(payload) for payload in self.payloads(dag_id).values())
-
-    def wait_for(self, dag_id: str, *expected: str, timeout: float = 120) -> None:
-        """Return once all this has arrived."""
-        try:
-            self.airflow.wait_until(
-                f"{dag_id}: {expected} arrived", lambda: set(expected) <= set(self.heard(dag_id)), timeout=timeout
-            )
-        except AirflowTestError as error:
-            raise AssertionError(f"heard only {self.heard(dag_id)}\n{error}") from None
-
-    def mark(self, dag_id: str, state: str, *, run: bool = False) -> None:
-        """Set the state of the run, or of its only task, as the UI does."""
-        path = f"/dags/{dag_id}/dagRuns/{RUN_ID.replace(':', '%3A').replace('+', '%2B')}"
-        if run:
-            self.airflow.api("PATCH", path, json={"state": state})
-        else:
-            self.airflow.api("PATCH", f"{path}/taskInstances/sleeps", json={"new_state": state})
-
-    def clear(self, dag_id: str) -> None:
-        """Clear the run, as the UI does."""
-        body = {"dry_run": False, "dag_run_id": RUN_ID, "only_failed": False, "reset_dag_runs": True}
-        self.airflow.api("POST", f"/dags/{dag_id}/clearTaskInstances", json=body)
-
-
-def short(payload: dict[str, Any]) -> str:
-    """Return what a payload says, in one line."""
-    data = payload["Data"]
-    told = data["Airflow"]
-    index = f"[{told['MapIndex']}]" if told["MapIndex"] >= 0 else ""
-    number = "" if told["TaskId"] is None else f"#{told['TryNumber']}"
-    words = [f"{data['JobId']}{index}{number}", payload["Topic"].rpartition(".")[2], told["State"]]
-    if data["State"] == "failed":
-        words += [told["Cause"], str(data["LastAttempt"]["ExitStatus"])]
-        assert data["WillRetry"] is (told["State"] == "up_for_retry")
-    if told["TaskId"] is None and data["AttemptsCount"] > 1:
-        words.append(f"({data['AttemptsCount']})")
-    return " ".join(words)
+ONCE = "test_each_event_arrives_once"
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Watched]:
-    """One run of each DAG, all begun together, on PostgreSQL."""
-    options = {
-        "webhook_notify.organization_id": ORGANIZATION,
-        "scheduler.task_instance_heartbeat_timeout": "15",
-        "scheduler.task_instance_heartbeat_timeout_detection_interval": "3",
-        "core.parallelism": "16",
-    }
-    home = tmp_path_factory.mktemp("watched")
-    database = postgres.create_database("watched")
-    with RecordingServer() as receiver:
-        under_test = AirflowUnderTest(home, DAGS, database=database, triggerer=True, options=options)
-        with running(under_test) as airflow:
-            extra = {"allow_http": True, "dags": ["*"], "level": "both", "retries": True}
-            airflow.add_connection(
-                "watch", conn_type="webhook", host=receiver.url("/watch"), password=SECRET, extra=json.dumps(extra)
-            )
-            # A webhook hears from the moment that the watcher notices it.
-            airflow.wait_until("the watcher subscribes it", lambda: _subscribed(airflow), timeout=30)
-            for dag_id in (*EXPECTED, "attached"):
-                airflow.trigger(dag_id, run_id=RUN_ID)
-            yield Watched(airflow, receiver)
+    """One run of each DAG, all begun together."""
+    with watching(tmp_path_factory.mktemp("watched"), postgres) as started:
+        yield started
 
 
-def _subscribed(airflow: AirflowUnderTest) -> bool:
-    import psycopg2
-
-    assert airflow.database is not None
-    connection = psycopg2.connect(airflow.database.replace("+psycopg2", ""))
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM webhook_notify_subscription")
-            row = cursor.fetchone()
-            return bool(row and row[0])
-    finally:
-        connection.close()
+# First, before Airflow's own look at the folder notices.
+def test_a_dag_whose_file_is_deleted_while_it_runs(watched: Watched) -> None:
+    watched.wait_for_log("file_deleted", "holds", "Running command")
+    (watched.airflow.dags / "deleted.py").unlink()
+    watched.release("file_deleted")
+    watched.check("file_deleted")
 
 
-BY_HAND = ("marked_success", "marked_failed", "run_marked", "cleared")
+def test_a_deferred_task_that_fails_in_its_trigger(watched: Watched) -> None:
+    # Where it is resumed before the scheduler has taken down that it gave its process back, Airflow fails it for that.
+    log = watched.airflow.home / "scheduler.log"
+    known = "executor event with state success for task instance TaskInstanceKey(dag_id='deferred'"
+    watched.airflow.wait_until("the scheduler knows", lambda: known in log.read_text(), timeout=120)
+    watched.release("deferred")
+    watched.check("deferred")
 
 
-@pytest.mark.parametrize("dag_id", [name for name in EXPECTED if name not in BY_HAND])
+@pytest.mark.parametrize("dag_id", [row.dag_id for row in MATRIX if row.test == ONCE])
 def test_each_event_arrives_once(watched: Watched, dag_id: str) -> None:
-    watched.wait_for(dag_id, *EXPECTED[dag_id])
-    assert watched.heard(dag_id) == sorted(EXPECTED[dag_id])
+    watched.check(dag_id)
 
 
 def test_a_task_that_is_marked_success_and_later_failed(watched: Watched) -> None:
@@ -246,22 +55,22 @@ def test_a_task_that_is_marked_success_and_later_failed(watched: Watched) -> Non
     watched.wait_for("marked_success", "marked_success succeeded success")
     watched.mark("marked_success", "failed")
     watched.mark("marked_success", "failed", run=True)
-    watched.wait_for("marked_success", *EXPECTED["marked_success"])
-    assert watched.heard("marked_success") == sorted(EXPECTED["marked_success"])
+    watched.check("marked_success")
 
 
-def test_a_task_that_is_marked_failed_while_it_runs(watched: Watched) -> None:
+def test_a_task_that_is_marked_failed_and_later_success(watched: Watched) -> None:
     watched.wait_for("marked_failed", "marked_failed.sleeps#1 started running")
     watched.mark("marked_failed", "failed")
-    watched.wait_for("marked_failed", *EXPECTED["marked_failed"])
-    assert watched.heard("marked_failed") == sorted(EXPECTED["marked_failed"])
+    watched.wait_for("marked_failed", "marked_failed failed failed manual 1")
+    watched.mark("marked_failed", "success")
+    watched.mark("marked_failed", "success", run=True)
+    watched.check("marked_failed")
 
 
 def test_a_run_that_is_marked_failed_while_it_runs(watched: Watched) -> None:
     watched.wait_for("run_marked", "run_marked.sleeps#1 started running")
     watched.mark("run_marked", "failed", run=True)
-    watched.wait_for("run_marked", *EXPECTED["run_marked"])
-    assert watched.heard("run_marked") == sorted(EXPECTED["run_marked"])
+    watched.check("run_marked")
 
 
 def test_a_run_that_is_cleared_and_runs_again(watched: Watched) -> None:
@@ -271,8 +80,51 @@ def test_a_run_that_is_cleared_and_runs_again(watched: Watched) -> None:
     watched.clear("cleared")
     watched.wait_for("cleared", "cleared.sleeps#2 started running")
     watched.mark("cleared", "failed", run=True)
-    watched.wait_for("cleared", *EXPECTED["cleared"])
-    assert watched.heard("cleared") == sorted(EXPECTED["cleared"])
+    watched.check("cleared")
+
+
+def test_a_task_that_is_cleared_while_it_runs(watched: Watched) -> None:
+    watched.wait_for("cleared_running", "cleared_running.sleeps#1 started running")
+    watched.clear("cleared_running")
+    watched.wait_for("cleared_running", "cleared_running.sleeps#2 started running")
+    watched.mark("cleared_running", "success")
+    watched.check("cleared_running")
+
+
+def test_a_failed_try_says_when_the_next_one_comes(watched: Watched) -> None:
+    watched.check("retried")
+    (failed,) = [each for each in watched.payloads("retried").values() if each["Topic"] == "job.execution.failed"]
+    assert failed["Data"]["NextAttemptAt"] == failed["Data"]["UpdatedAt"] + 1000
+
+
+def test_a_dag_without_callbacks_is_heard_of_all_the_same(watched: Watched) -> None:
+    expected = {
+        "fine started running",
+        "fine.works#1 started running",
+        "fine.works#1 succeeded success",
+        # Airflow never starts it.
+        "fine.empty#1 succeeded success",
+        "fine succeeded success",
+    }
+    watched.wait_for("fine", *expected)
+    assert watched.heard("fine") == sorted(expected)
+
+
+def test_a_backfill_is_heard_of(watched: Watched) -> None:
+    new_year = "2026-01-01T00:00:00+00:00"
+    backfill = {"dag_id": "backfilled", "from_date": new_year, "to_date": new_year}
+    watched.airflow.api("POST", "/backfills", json=backfill)
+    expected = {
+        "backfilled started running",
+        "backfilled.works#1 started running",
+        "backfilled.works#1 succeeded success",
+        "backfilled succeeded success",
+    }
+    run_id = f"backfill__{new_year}"
+    watched.wait_for("backfilled", *expected, run_id=run_id)
+    assert watched.heard("backfilled", run_id=run_id) == sorted(expected)
+    payloads = watched.payloads("backfilled", run_id=run_id).values()
+    assert {payload["Data"]["TriggerType"] for payload in payloads} == {"backfill"}
 
 
 ATTACHED = {
@@ -291,23 +143,90 @@ ATTACHED = {
 
 
 def test_a_webhook_that_is_attached_and_subscribed_hears_of_each_event_once(watched: Watched) -> None:
-    watched.airflow.wait_for_run("attached", RUN_ID)
-    watched.airflow.wait_until("attached: all arrived", lambda: set(_topics(watched)) >= ATTACHED, timeout=60)
-    assert sorted(_topics(watched)) == sorted(ATTACHED)
+    watched.airflow.wait_for_run("attached", "first:run+1")
+    heard = "attached: all arrived"
+    watched.airflow.wait_until(heard, lambda: set(watched.topics("attached", webhook="watch")) >= ATTACHED, timeout=60)
+    assert watched.topics("attached", webhook="watch") == sorted(ATTACHED)
 
 
-def _topics(watched: Watched) -> list[str]:
-    found = []
-    for payload in watched.payloads("attached").values():
-        told = payload["Data"]["Airflow"]
-        index = f"[{told['MapIndex']}]" if told["MapIndex"] >= 0 else ""
-        number = "" if told["TaskId"] is None else f"#{told['TryNumber']}"
-        found.append(f"{payload['Data']['JobId']}{index}{number} {payload['Topic'].rpartition('.')[2]}")
-    return found
+def test_a_changed_connection_changes_who_hears_within_seconds(watched: Watched) -> None:
+    airflow, heard = watched.airflow, ["succeeds started running", "succeeds succeeded success"]
+    extra = {"allow_http": True, "dags": ["succ*"]}
+    fields = {"conn_type": "webhook", "host": watched.receiver.url("/narrow"), "password": SECRET}
+    airflow.add_connection("narrow", **fields, extra=json.dumps(extra))
+    wait_until_subscribed(airflow, "narrow")
+    airflow.trigger("succeeds", run_id="second")
+    watched.wait_for("succeeds", *heard, run_id="second")
+    what = "the new webhook heard"
+    airflow.wait_until(what, lambda: watched.heard("succeeds", webhook="narrow", run_id="second") == heard, timeout=60)
+
+    before = watched.fingerprint("narrow")
+    changed = {"connection_id": "narrow", **fields, "extra": json.dumps({**extra, "dags": ["*", "!succeeds"]})}
+    airflow.api("PATCH", "/connections/narrow", json=changed)
+    airflow.wait_until("the watcher noticed", lambda: watched.fingerprint("narrow") != before, timeout=60)
+    airflow.trigger("succeeds", run_id="third")
+    watched.wait_for("succeeds", *heard, run_id="third")
+    # What a look finds is in the outbox for all who hear of it, or for none.
+    assert DeliveryLog(airflow, "narrow", "succeeds", "third").deliveries() == []
+
+
+# What follows kills parts of Airflow, so it comes last.
+
+
+def test_what_becomes_of_a_task_whose_scheduler_is_killed(watched: Watched) -> None:
+    watched.wait_for_log("over_scheduler", "holds", "Running command")
+    watched.replace_scheduler()
+    watched.release("over_scheduler")
+    watched.check("over_scheduler")
+
+
+def test_what_ends_while_the_api_server_is_away(watched: Watched) -> None:
+    watched.replace_scheduler()
+    watched.trigger("over_api_server")
+    watched.wait_for("over_api_server", "over_api_server.holds#1 started running")
+    watched.wait_for_log("over_api_server", "holds", "Running command")
+    watched.airflow.kill_component("api-server")
+    watched.release("over_api_server")
+    watched.wait_for_log("over_api_server", "holds", "return code 0")
+    watched.airflow.restart_api_server()
+    watched.check("over_api_server")
+
+
+def test_what_ends_while_nobody_watches(watched: Watched) -> None:
+    airflow = watched.airflow
+    watched.replace_scheduler()
+    airflow.restart_api_server(options={"webhook_notify.relay": "external"})
+    first = watched.start_relay("first-relay")
+    airflow.wait_until("the first one watches", watched.lease, timeout=30)
+    holder = watched.lease()
+    watched.start_relay("second-relay")
+    assert watched.lease() == holder
+    watched.trigger("over_relay")
+    watched.wait_for("over_relay", "over_relay.holds#1 started running")
+    airflow.kill_component(first.name)
+    watched.release("over_relay")
+    watched.check("over_relay")
+    assert watched.lease() != holder
+
+
+def test_a_heartbeat_comes_every_minute(watched: Watched) -> None:
+    watched.airflow.wait_until("a ping came", lambda: watched.payloads("", webhook="beats", run_id=""), timeout=90)
+    for payload in watched.payloads("", webhook="beats", run_id="").values():
+        assert (payload["Topic"], payload["Data"]["Id"]) == ("webhook.ping", "beats")
+
+
+def test_nothing_has_come_since(watched: Watched) -> None:
+    for dag_id in sorted(watched.settled):
+        watched.check_again(dag_id)
 
 
 def test_every_payload_is_signed_and_valid(watched: Watched) -> None:
-    watched.wait_for("fine", *EXPECTED["fine"])
+    watched.wait_for("fine", "fine succeeded success")
     for request in list(watched.receiver.requests):
-        verify(request.body, request.headers, SECRET, require_timestamp=True)
+        arrived = float(request.header("webhook-timestamp") or 0)
+        verify(request.body, request.headers, SECRET, now=arrived, require_timestamp=True)
         PAYLOADS.validate(payload_of(request))
+
+
+def test_every_row_has_its_test() -> None:
+    assert {row.test for row in ROWS.values()} <= set(globals())

@@ -30,7 +30,7 @@ from sqlalchemy.orm import Session
 
 from airflow_webhook_notify.connection import ListedWebhook
 from airflow_webhook_notify.executions import Sources
-from airflow_webhook_notify.models import Delivery, Level, Webhook
+from airflow_webhook_notify.models import Delivery, DeliveryState, Level, Webhook
 from airflow_webhook_notify.outbox.records import DeliveryDetail, DeliveryFilter
 from airflow_webhook_notify.outbox.store import Outbox
 from airflow_webhook_notify.outbox.tables import metadata
@@ -254,7 +254,7 @@ class AirflowRows:
         return [item.short for item in self.new()]
 
     def new(self) -> list[Heard]:
-        """Return what is new in the outbox, in the order of its happening."""
+        """Return what is new in the outbox and goes out, in the order of its happening."""
         outbox, found = Outbox(self.engine), []
         cursor = None
         while True:
@@ -267,7 +267,8 @@ class AirflowRows:
             cursor = page.cursor
             if cursor is None:
                 break
-        details = sorted((item for item in found if item), key=_moment)
+        going = [item for item in found if item and item.record.state is not DeliveryState.CANCELLED]
+        details = sorted(going, key=_moment)
         return [Heard.of(item) for item in details]
 
     def with_webhooks(self, *webhooks: Webhook) -> AirflowRows:

@@ -102,6 +102,7 @@ def test_add_stores_every_option(run: Run) -> None:
         *("--dag", "etl_*", "--dag", "!etl_test", "--tag", "prod", "--level", "both", "--secret", SECRET),
         *("--header", f"X-Api-Key: {API_KEY}", "--timeout", "7.5", "--ca-bundle", "/etc/ca.pem"),
         *("--proxy", f"http://user:{PROXY_PASSWORD}@proxy.example.org:3128"),
+        *("--retries", "--roll-up", "60", "--rate", "30", "--heartbeat", "5"),
     )
     assert (added.code, added.err) == (0, "")
     webhook = connection.get_webhook("ops")
@@ -113,6 +114,15 @@ def test_add_stores_every_option(run: Run) -> None:
     assert webhook.headers == (("X-Api-Key", API_KEY),)
     assert (webhook.timeout, webhook.ca_bundle, webhook.nickname) == (7.5, "/etc/ca.pem", "Operations")
     assert webhook.proxy == f"http://user:{PROXY_PASSWORD}@proxy.example.org:3128"
+    assert (webhook.retries, webhook.roll_up, webhook.rate, webhook.heartbeat) == (True, 60.0, 30.0, 5.0)
+    shown = run("show", "ops", "-o", "json").row
+    assert [shown[name] for name in ("level", "retries", "roll_up", "rate", "heartbeat")] == ["both", True, 60, 30, 5]
+
+
+def test_add_of_a_subscription_says_who_tells_of_it(run: Run) -> None:
+    added = run("add", "ops", "--endpoint", "https://example.org/", "--dag", "etl_*")
+    assert "airflow webhooks subscriptions DAG_ID" in added.out
+    assert "dag_callbacks" not in added.out
 
 
 def test_a_secret_of_ones_own_is_not_repeated(run: Run) -> None:
@@ -149,6 +159,9 @@ def test_an_id_is_taken_once(run: Run) -> None:
         (["--endpoint", "https://example.org/", "--header", API_KEY], "--header"),
         (["--endpoint", "https://example.org/", "--header", f"Authorization: {API_KEY}"], "Extra headers"),
         (["--endpoint", "https://example.org/", "--timeout", "0"], "Timeout"),
+        (["--endpoint", "https://example.org/", "--roll-up", "0"], "Roll up failures"),
+        (["--endpoint", "https://example.org/", "--rate", "-1"], "Rate limit"),
+        (["--endpoint", "https://example.org/", "--heartbeat", "0.5"], "Heartbeat"),
     ],
 )
 def test_a_bad_field_is_named_in_one_line_and_nothing_is_stored(run: Run, options: list[str], field: str) -> None:
@@ -166,6 +179,7 @@ def test_a_bad_field_is_named_in_one_line_and_nothing_is_stored(run: Run, option
         ["add", "ops"],
         ["add", "ops", "--endpoint", "https://example.org/", "--level", "job"],
         ["add", "ops", "--endpoint", "https://example.org/", "--timeout", "soon"],
+        ["add", "ops", "--endpoint", "https://example.org/", "--rate", "nan"],
         ["rotate-secret", "ops", "--overlap", "1 day"],
         ["listen", "--status", "ok"],
         ["listen", "--port", "65536"],

@@ -188,7 +188,7 @@ def test_the_whole_receiver_verifies_passes_over_what_it_has_seen_and_answers(tm
     assert not any(secret in line for line in said for secret in (new, old))
 
 
-@pytest.mark.parametrize("name", ["sample: failed task", "sample: ping"])
+@pytest.mark.parametrize("name", ["sample: failed task", "sample: roll-up", "sample: ping"])
 def test_the_samples_are_valid_by_the_schema(name: str) -> None:
     Draft202012Validator(payload_schema()).validate(json.loads(BLOCKS[name]))
 

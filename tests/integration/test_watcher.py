@@ -387,6 +387,7 @@ def test_a_retry_waits_for_its_report_and_no_longer_than_the_grace(rows: Airflow
     rows.runs_task("silent", start=1, max_tries=1)
     rows.look(watcher)
     for name in ("told", "silent"):
+        rows.logs("up_for_retry", task_id=name, try_number=1)
         rows.next_try(name, state="up_for_retry", end_date=2)
     assert rows.look(watcher) == []
     rows.reports("told", {"id": told, "message": "no", "exit_status": 1})
@@ -402,6 +403,7 @@ def test_what_waits_for_a_report_survives_the_watcher(rows: AirflowRows) -> None
     rows.run(start=1)
     rows.runs_task(start=1, max_tries=1)
     rows.look(watcher)
+    rows.logs("up_for_retry", task_id="load", try_number=1)
     rows.next_try(state="up_for_retry", end_date=2)
     rows.change_run(state="failed", end_date=2.5)
     assert rows.look(watcher) == ["etl failed (failed)"]
@@ -512,6 +514,47 @@ def test_a_task_that_was_cleared_while_it_ran_has_not_failed(rows: AirflowRows, 
     assert rows.look(watcher, after=3) == ["etl.load#2 started (running)"]
 
 
+def test_a_task_that_a_scheduler_took_back_has_not_failed(rows: AirflowRows) -> None:
+    plain = subscriber("plain", level=Level.TASK)
+    rows.with_webhooks(plain, replace(plain, id="retries", retries=True))
+    watcher = rows.watcher()
+    rows.look(watcher)
+    rows.run(start=1)
+    rows.runs_task(start=1)
+    rows.look(watcher)
+    rows.clock.seconds += 0.1
+    # As `adopt_or_reset_orphaned_tasks` does: no retry is left, and nobody writes that it failed.
+    rows.next_try(state=None)
+    with rows.session() as session:
+        session.scalars(select(TaskInstanceHistory)).one().end_date = rows.now
+    rows.clock.seconds += 1
+    watcher.turn()
+    rows.runs_task(try_number=2, start=5)
+    rows.clock.seconds += 3
+    watcher.turn()
+    heard = rows.new()
+    assert sorted((item.webhook_id, item.short) for item in heard if item.topic == "failed") == [
+        ("retries", "etl.load#1 failed (up_for_retry)"),
+    ]
+    assert [item.short for item in heard if item.webhook_id == "plain" and item.try_number == 2] == [
+        "etl.load#2 started (running)",
+    ]
+
+
+def test_a_process_that_reports_how_it_was_ended_by_hand(rows: AirflowRows, watcher: Watcher) -> None:
+    rows.run(start=1)
+    task = rows.runs_task(start=1)
+    rows.look(watcher)
+    rows.logs("patch_task_instance", task_id="load")
+    rows.clock.seconds += 0.1
+    rows.task(state="failed", end_date=rows.clock.seconds)
+    rows.clock.seconds += 0.5
+    rows.reports("load", {"id": task, "message": "exit code -15", "exit_status": -15})
+    rows.clock.seconds += 0.5
+    watcher.turn()
+    assert failure(rows) == ("manual", "marked failed by hand", 1)
+
+
 def test_a_run_that_times_out(rows: AirflowRows, watcher: Watcher) -> None:
     rows.run(start=1)
     rows.runs_task(start=1)
@@ -581,6 +624,66 @@ def test_a_storm_of_a_long_run_waits_no_longer_than_its_window(rows: AirflowRows
     assert rows.look(watcher, after=31) == ["etl.load#1 failed (failed)"]
 
 
+def fails_in_storm(rows: AirflowRows, *names: str) -> None:
+    """Have tasks fail now."""
+    for name in names:
+        rows.runs_task(name, start=rows.clock.seconds)
+        rows.task(name, state="failed", end_date=rows.clock.seconds)
+
+
+def test_what_was_rolled_up_is_not_told_again_by_another_watcher(rows: AirflowRows) -> None:
+    rows.with_webhooks(subscriber(level=Level.TASK, topics=("job.execution.failed",), roll_up=10))
+    watcher = rows.watcher()
+    rows.look(watcher)
+    rows.run(start=1)
+    fails_in_storm(rows, "a", "b")
+    assert rows.look(watcher) == []
+    assert rows.look(watcher, after=10) == ["etl failed (running)"]
+    fails_in_storm(rows, "c")
+    assert rows.look(watcher) == []
+    # It reads again what failed in the last minute.
+    again = rows.watcher()
+    assert rows.look(again, after=16) == []
+    assert rows.look(again, after=10) == ["etl.c#1 failed (failed)"]
+    assert rows.look(again, after=30) == []
+
+
+def test_a_storm_that_gathers_survives_the_watcher(rows: AirflowRows) -> None:
+    rows.with_webhooks(subscriber(level=Level.TASK, topics=("job.execution.failed",), roll_up=300))
+    watcher = rows.watcher()
+    rows.look(watcher)
+    rows.run(start=1)
+    fails_in_storm(rows, "a", "b")
+    for _ in range(20):
+        assert rows.look(watcher, after=10) == []
+    again = rows.watcher()
+    assert rows.look(again, after=16) == []
+    rows.change_run(state="failed", end_date=rows.clock.seconds)
+    rows.clock.seconds += 1
+    again.turn()
+    (item,) = rows.new()
+    assert [line["TaskId"] for line in item.data["Failures"]["Tasks"]] == ["a", "b"]
+
+
+def test_what_a_callback_has_told_of_is_not_rolled_up(rows: AirflowRows) -> None:
+    webhook = subscriber(level=Level.TASK, topics=("job.execution.failed",), roll_up=10)
+    rows.with_webhooks(replace(webhook, roll_up=None))
+    watcher = rows.watcher()
+    rows.look(watcher)
+    rows.run(start=1)
+    fails_in_storm(rows, "a")
+    assert rows.look(watcher) == ["etl.a#1 failed (failed)"]
+    # As if it had been a callback of this webhook that did.
+    rows.with_webhooks(webhook)
+    again = rows.watcher()
+    fails_in_storm(rows, "b", "c")
+    assert rows.look(again, after=16) == []
+    rows.clock.seconds += 10
+    again.turn()
+    (item,) = rows.new()
+    assert [line["TaskId"] for line in item.data["Failures"]["Tasks"]] == ["b", "c"]
+
+
 def test_beyond_its_rate_a_webhooks_events_wait(rows: AirflowRows) -> None:
     rows.with_webhooks(subscriber(level=Level.DAG, topics=("job.execution.started",), rate=2))
     watcher = rows.watcher()
@@ -590,6 +693,21 @@ def test_beyond_its_rate_a_webhooks_events_wait(rows: AirflowRows) -> None:
     rows.clock.seconds = 2
     watcher.turn()
     assert sorted(item.due_at for item in rows.new()) == [2000, 2000, 32_000, 62_000, 92_000]
+
+
+def test_another_watcher_uses_no_rate_up_for_what_was_told(rows: AirflowRows) -> None:
+    rows.with_webhooks(subscriber(level=Level.DAG, topics=("job.execution.started",), rate=2))
+    watcher = rows.watcher()
+    rows.look(watcher)
+    for number in range(2):
+        rows.run(run_id=f"r{number}", start=1)
+    assert len(rows.look(watcher)) == 2
+    again = rows.watcher()
+    assert rows.look(again, after=16) == []
+    rows.clock.seconds = 40
+    rows.run(run_id="r2", start=39)
+    again.turn()
+    assert [item.due_at for item in rows.new()] == [40_000]
 
 
 def test_a_heartbeat_is_a_ping_every_so_many_minutes(rows: AirflowRows) -> None:

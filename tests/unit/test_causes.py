@@ -2,47 +2,68 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from airflow_webhook_notify.causes import (
     KILLED_TEXT,
+    NEVER_BEGAN_TEXT,
     UNKNOWN,
     Cause,
     Kind,
     Report,
     Sign,
+    Traces,
     cause_of_run,
     cause_of_task,
+    interference,
     is_followed_by_a_try,
     is_marked,
 )
 
 REPORT = Report("ti", "ValueError: no", 7)
 LOST = Sign("heartbeat timeout", 5, "no heartbeat for 300 s")
+RESUMED = "Executor … finished with state success, but the task instance's state attribute is queued."
+RETRIED = Sign("up_for_retry", 6)
+MARKED, CLEARED = Sign("patch_task_instance", 6), Sign("post_clear_task_instances", 6)
+
+
+def at(moment: int) -> Report:
+    """The report, written then."""
+    return replace(REPORT, at=moment)
 
 
 def cause(state: str = "failed", **known: Any) -> Cause:
     """The cause of a try that ran and said nothing, but for what is known."""
-    nothing = {"report": None, "signs": (), "marked": False, "ran": True, "reports": True, "over": True}
-    return cause_of_task(state, **{**nothing, **known})
+    return cause_of_task(state, Traces(**known))
 
 
 @pytest.mark.parametrize(
     ("known", "expected"),
     [
         ({"report": REPORT}, Cause(Kind.EXCEPTION, "ValueError: no", 7)),
-        ({"report": REPORT, "marked": True}, Cause(Kind.EXCEPTION, "ValueError: no", 7)),
-        ({"marked": True}, Cause(Kind.MANUAL, "marked failed by hand")),
+        ({"by_hand": MARKED}, Cause(Kind.MANUAL, "marked failed by hand")),
+        ({"by_hand": CLEARED}, Cause(Kind.MANUAL, "cleared by hand while it ran")),
+        # What failed before somebody marked it, and what reports that it was ended because it was marked.
+        ({"report": at(5), "by_hand": MARKED}, Cause(Kind.EXCEPTION, "ValueError: no", 7)),
+        ({"report": at(7), "by_hand": MARKED}, Cause(Kind.MANUAL, "marked failed by hand")),
+        ({"report": at(4), "signs": (LOST,)}, Cause(Kind.EXCEPTION, "ValueError: no", 7)),
+        ({"report": at(6), "signs": (LOST,)}, Cause(Kind.HEARTBEAT_TIMEOUT, "no heartbeat for 300 s")),
         ({"signs": (LOST, Sign("state mismatch", 6))}, Cause(Kind.HEARTBEAT_TIMEOUT, "no heartbeat for 300 s")),
         (
-            {"signs": (Sign("state mismatch", 6, "Executor …"),)},
-            Cause(Kind.KILLED, "the executor lost the task: its process and its supervisor were killed"),
+            {"signs": (Sign("state mismatch", 6, "Executor … attribute is running."),), "reports": False},
+            Cause(Kind.KILLED, KILLED_TEXT),
         ),
+        # A race of Airflow's own, with a deferred task that is resumed at once.
+        ({"signs": (Sign("state mismatch", 6, RESUMED),)}, Cause(Kind.UNKNOWN, RESUMED)),
         ({"signs": (Sign("fail task", 6, "fail_fast"),)}, Cause(Kind.UNKNOWN, "fail_fast")),
         ({"signs": (Sign("failed", 6),)}, Cause(Kind.KILLED, KILLED_TEXT)),
-        ({"over": False}, Cause(Kind.KILLED, KILLED_TEXT, settled=False)),
+        # Its report comes after that sign.
+        ({"signs": (RETRIED,)}, Cause(Kind.KILLED, KILLED_TEXT, settled=False)),
+        ({"signs": (Sign("failed", 6),), "began": False}, Cause(Kind.UNKNOWN, NEVER_BEGAN_TEXT)),
+        ({"signs": (RETRIED,), "began": False}, Cause(Kind.UNKNOWN, NEVER_BEGAN_TEXT, settled=False)),
         ({"reports": False}, UNKNOWN),
         ({"ran": False}, UNKNOWN),
     ],
@@ -74,9 +95,16 @@ def test_the_cause_of_a_failed_run(known: dict[str, Any], expected: Cause) -> No
 @pytest.mark.parametrize(
     ("signs", "try_number", "followed"),
     [
+        # Taken back by a scheduler, from one that had died.
         ([], 1, True),
-        ([], 3, False),
+        ([], 3, True),
         ([Sign("up_for_retry", 90)], 1, True),
+        ([Sign("fail task", 90)], 1, False),
+        ([Sign("failed", 90), Sign("stuck in queued tries exceeded", 90)], 1, True),
+        ([Sign("failed", 90), Sign("stuck in queued tries exceeded", 90)], 3, False),
+        # Marked failed, and cleared after that.
+        ([Sign("patch_task_instance", 99, task_id="load"), Sign("clear_dag_run", 101)], 1, False),
+        ([Sign("patch_task_instance", 99, task_id="other")], 1, True),
         # A task that fails for good although it has tries left (AirflowFailException).
         ([Sign("failed", 90)], 1, False),
         # The scheduler's own row, which it writes before it decides.
@@ -89,7 +117,8 @@ def test_the_cause_of_a_failed_run(known: dict[str, Any], expected: Cause) -> No
     ],
 )
 def test_a_try_in_the_history_was_final_or_not(signs: list[Sign], try_number: int, followed: bool) -> None:
-    assert is_followed_by_a_try(signs, ended_at=100, try_number=try_number, max_tries=2) is followed
+    told = is_followed_by_a_try(signs, task_id="load", ended_at=100, try_number=try_number, max_tries=2)
+    assert told is followed
 
 
 @pytest.mark.parametrize(
@@ -106,6 +135,12 @@ def test_a_try_in_the_history_was_final_or_not(signs: list[Sign], try_number: in
 )
 def test_a_mark_by_hand_is_near_the_change(sign: Sign, task_id: str | None, marked: bool) -> None:
     assert is_marked([sign], at=100, task_id=task_id) is marked
+
+
+def test_who_ended_a_try_is_told_by_when_it_ended() -> None:
+    signs = [Sign("patch_task_instance", 90, task_id="load"), Sign("clear_dag_run", 95)]
+    told = [interference(signs, at=at, task_id="load", past=past) for at, past in [(91, False), (96, True), (94, True)]]
+    assert told == [signs[0], signs[1], None]
 
 
 def test_a_report_survives_its_xcom() -> None:

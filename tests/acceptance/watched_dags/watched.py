@@ -1,47 +1,35 @@
-"""DAGs in which tasks end in every way there is; all but one have no callback at all."""
+"""DAGs in which tasks end in every way there is."""
 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, BaseOperator, Context, task
 from airflow.sdk.exceptions import AirflowSkipException
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from calls import watched_dag  # type: ignore[import-not-found]
+from failing_trigger import FailingTrigger  # type: ignore[import-not-found]
 
 from airflow_webhook_notify import dag_callbacks, task_callbacks
 
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SOON = timedelta(seconds=1)
 LONG = 600
 
 
-class FailingTrigger(BaseTrigger):
-    """Fails as soon as it runs."""
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return how the triggerer makes it."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {}
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Fail."""
-        if self.task_instance is not None:
-            raise RuntimeError("the trigger failed")
-        yield TriggerEvent(None)  # type: ignore[no-untyped-call]
-
-
 class DeferringOperator(BaseOperator):
-    """Gives its process back to a trigger that is not there."""
+    """Gives its process back to a trigger that fails."""
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow's signature
         """Defer."""
-        self.defer(trigger=FailingTrigger(), method_name="resume")  # type: ignore[no-untyped-call]
+        self.defer(trigger=FailingTrigger(), method_name="resume")
 
     def resume(self, context: Context, event: Any) -> None:
         """Never called."""
@@ -58,6 +46,13 @@ def dies_with_supervisor() -> None:
     """Be killed together with the process that would tell."""
     os.kill(os.getppid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task
+def runs_out_of_memory() -> None:
+    """Ask for more memory than the process may have."""
+    resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
+    bytearray(2**30)
 
 
 @task
@@ -97,36 +92,55 @@ def is_mapped(number: int) -> None:
         raise ValueError("two")
 
 
+# Without any callback: Airflow would run the empty one else.
 with DAG("fine"):
-    BashOperator(task_id="works", bash_command="echo {{ run_id }}") >> EmptyOperator(task_id="empty") >> skips()
+    BashOperator(task_id="works", bash_command="echo {{ run_id }}") >> EmptyOperator(task_id="empty")
 
-with DAG("fails"):
-    BashOperator(task_id="exits_seven", bash_command="exit 7") >> EmptyOperator(task_id="later")
+# No run of it is due by itself.
+with DAG("backfilled", schedule="@daily", start_date=NEW_YEAR, end_date=NEW_YEAR, catchup=False):
+    BashOperator(task_id="works", bash_command="true")
+
+with watched_dag("succeeds"):
+    BashOperator(task_id="works", bash_command="true")
+
+with watched_dag("exits_seven"):
+    BashOperator(task_id="exits", bash_command="exit 7")
+    exits.override(task_id="exits_itself")()
+
+with watched_dag("raises"):
     raises()
-    exits()
 
-with DAG("killed"):
+with watched_dag("killed"):
     dies()
 
-with DAG("lost"):
+with watched_dag("lost"):
     dies_with_supervisor()
 
-with DAG("retried"):
+with watched_dag("out_of_memory"):
+    runs_out_of_memory()
+
+with watched_dag("retried"):
     BashOperator(task_id="recovers", bash_command="exit {{ 2 - ti.try_number }}", retries=1, retry_delay=SOON)
 
-with DAG("killed_twice"):
+with watched_dag("killed_twice"):
     dies.override(task_id="dies", retries=1, retry_delay=SOON)()
 
-with DAG("mapped"):
+with watched_dag("upstream"):
+    raises() >> BashOperator(task_id="later", bash_command="true")
+
+with watched_dag("skipped"):
+    skips() >> BashOperator(task_id="later", bash_command="true")
+
+with watched_dag("mapped"):
     is_mapped.expand(number=[1, 2, 3])
 
-with DAG("task_timeout"):
+with watched_dag("task_timeout"):
     times_out.override(task_id="times_out", execution_timeout=SOON)()
 
-with DAG("run_timeout", dagrun_timeout=timedelta(seconds=20)):
+with watched_dag("run_timeout", dagrun_timeout=timedelta(seconds=45)):
     sleeps()
 
-with DAG("deferred"):
+with watched_dag("deferred"):
     DeferringOperator(task_id="defers")
 
 with DAG("attached", default_args=task_callbacks("watch", retries=True, skips=True), **dag_callbacks("watch")):
@@ -135,6 +149,6 @@ with DAG("attached", default_args=task_callbacks("watch", retries=True, skips=Tr
     is_mapped.expand(number=[1, 2])
     dies()
 
-for name in ("marked_success", "marked_failed", "run_marked", "cleared"):
-    with DAG(name):
+for name in ("marked_success", "marked_failed", "run_marked", "cleared", "cleared_running"):
+    with watched_dag(name):
         sleeps()
