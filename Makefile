@@ -51,6 +51,10 @@ lint: $(VENV)/.installed  ## Check style, formatting, types and who imports whom
 bench: $(VENV)/.installed  ## Measure all and write docs/benchmarks.md, in three quarters of an hour
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" AIRFLOW_HOME="$$(mktemp -d)" python -m tests.bench
 
+.PHONY: screenshots
+screenshots: $(VENV)/.installed  ## Take the pictures of docs/img from a running Airflow; needs Debian's chromium
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python -m tests.acceptance.screenshots
+
 .PHONY: format
 format: $(VENV)/.installed  ## Format the code and mend what ruff can mend
 	$(VENV)/bin/ruff check --fix-only .
@@ -62,10 +66,11 @@ pins: $(VENV)/.installed  ## Resolve tests/constraints again
 	  | $(VENV)/bin/uv pip compile $(RESOLVE) --extra test -o $(CONSTRAINTS) pyproject.toml -
 	printf '%s\n' apache-airflow==$(AIRFLOW_COMPAT) \
 	  | $(VENV)/bin/uv pip compile $(RESOLVE) --extra acceptance --exclude-newer 2026-06-15 \
-	    --exclude-newer-package standardwebhooks=2026-11-01 -o $(CONSTRAINTS_COMPAT) pyproject.toml -
+	    --exclude-newer-package standardwebhooks=2026-11-01 --exclude-newer-package playwright=2026-11-25 \
+	    -o $(CONSTRAINTS_COMPAT) pyproject.toml -
 
 # --exclude-newer: Airflow 3.2.2 does not work with what its dependencies became after that day. The independent
-# verifier is none of them, and is the same on both.
+# verifier and what drives the browser are none of them, and are the same on both.
 RESOLVE := --universal --python-version 3.10 --upgrade --no-header --no-annotate --no-emit-index-url --quiet
 
 .PHONY: clean

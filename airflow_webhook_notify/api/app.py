@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 from airflow_webhook_notify import config
-from airflow_webhook_notify.api import description, rest_deliveries, rest_webhooks
+from airflow_webhook_notify.api import description, pages, rest_deliveries, rest_webhooks
 from airflow_webhook_notify.api.desk import Desk
 from airflow_webhook_notify.api.guards import Guards
 from airflow_webhook_notify.api.intake import Intake
@@ -108,7 +108,7 @@ def build_app() -> FastAPI:
 
 
 def add_routes(app: FastAPI, desk: Desk, intake: Intake) -> None:
-    """Let the app serve the intake, the REST API and its description."""
+    """Let the app serve the intake, the REST API, its description and the page."""
     app.add_middleware(Guards)
     answer_problems(app)
     # The intake first: it is where a webhook of any id takes events.
@@ -116,3 +116,4 @@ def add_routes(app: FastAPI, desk: Desk, intake: Intake) -> None:
     app.include_router(rest_webhooks.build_router(desk))
     app.include_router(rest_deliveries.build_router(desk))
     app.include_router(description.build_router(app))
+    app.include_router(pages.build_router(desk))

@@ -176,12 +176,13 @@ def _describe(desk: Desk, detail: DeliveryDetail) -> dict[str, Any]:
     return {
         **delivery_fields(detail.record, paused=paused),
         "payload": shown_payload(detail),
-        "request_headers": _request_headers(detail),
+        "request_headers": request_headers(detail),
         "attempts": list(attempt_fields(detail, masker_of(webhook_id))),
     }
 
 
-def _request_headers(detail: DeliveryDetail) -> list[dict[str, str]]:
+def request_headers(detail: DeliveryDetail) -> list[dict[str, str]]:
+    """Return the headers of the latest attempt, as they may be shown; none where none was made."""
     if not detail.attempts:
         return []
     record = detail.record

@@ -58,7 +58,8 @@ class AirflowUnderTest:
     :param dags: the folder of its DAG files
     :param database: an SQLAlchemy URL; SQLite in `home` where None
     :param triggerer: whether it has one
-    :param users: name → password of administrators; where empty, everyone is one
+    :param users: name → password; where empty, everyone is an administrator
+    :param roles: name → role of the users that are no administrators
     :param options: `section.option` → value, over what is set here
     :param environment: more variables for its processes
     :param python: of the virtual environment that it runs in
@@ -69,6 +70,7 @@ class AirflowUnderTest:
     database: str | None = None
     triggerer: bool = False
     users: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     python: str = sys.executable
@@ -181,7 +183,9 @@ class AirflowUnderTest:
             "core.fernet_key": "VZlXpDT8F9pUIgFnkMdcZP5vgEEZ2fXn1mwV1nnnr3o=",
             "core.execution_api_server_url": f"{self.url}/execution/",
             "core.simple_auth_manager_all_admins": str(not self.users),
-            "core.simple_auth_manager_users": ",".join(f"{name}:admin" for name in self.users),
+            "core.simple_auth_manager_users": ",".join(
+                f"{name}:{self.roles.get(name, 'admin')}" for name in self.users
+            ),
             "core.simple_auth_manager_passwords_file": str(self.home / "passwords.json"),
             "core.min_serialized_dag_update_interval": "1",
             "api.base_url": self.url,

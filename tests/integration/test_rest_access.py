@@ -31,6 +31,7 @@ def make(api: Api, conn_id: str = "ops", **more: Any) -> None:
 def requests_of(api: Api) -> Iterator[tuple[str, str]]:
     """Return a request to each route that the app has, whoever added it; the intake has a guard of its own."""
     values = {"conn_id:path": "ops", "conn_id": "ops", "delivery_id": "00000000-0000-5000-8000-000000000000"}
+    values |= {"version": "x", "name": "page.css"}
     for route in api.app.routes:
         if isinstance(route, Mount):
             yield "GET", f"{route.path}/anything"
@@ -49,7 +50,7 @@ def requests_of(api: Api) -> Iterator[tuple[str, str]]:
 def test_every_route_asks_who_it_is(api: Api) -> None:
     make(api)
     asked = list(requests_of(api))
-    assert len(asked) >= 13
+    assert len(asked) >= 18
     for method, path in asked:
         body = {"json": {"id": "x", "endpoint": ENDPOINT}} if method in ("POST", "PATCH") else {}
         anonymous = api.ask(method, path, role=None, **body)
