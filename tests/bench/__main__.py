@@ -71,18 +71,19 @@ def measure_watcher(bases: Databases) -> None:
     for name, taken in lag.measure(bases):
         lags[name] = taken
         figures += told([lag.figure(name, taken)])
-    write("watcher", table(figures))
     title = "Share of the changes that are in the outbox after so many ms"
     plot("watcher", draw_distributions(title, lags, edge=2000, step=250))
+    write("watcher", f"{table(figures)}\n\n![{title}](img/watcher.svg)")
 
 
 def measure_scheduler(bases: Databases) -> None:
     """Measure the scheduler's loop with the package and without."""
     found = loops.measure(bases)
-    write("scheduler", table(told(loops.figures(found))))
+    figures = table(told(loops.figures(found)))
     title = "Share of the scheduler's loops that took no more than so many ms"
     times = {name: each.all for name, each in found.items()}
     plot("scheduler", draw_distributions(title, times, edge=200, step=25))
+    write("scheduler", f"{figures}\n\n![{title}](img/scheduler.svg)")
 
 
 SCENES: dict[str, Callable[[Databases], None]] = {
