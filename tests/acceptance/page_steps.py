@@ -115,7 +115,7 @@ def delete(page: Page | Frame, conn_id: str) -> None:
     expect(question.get_by_text("Type the webhook's id")).to_be_visible()
     question.get_by_label(f"Type {conn_id}").fill(conn_id)
     question.get_by_role("button", name="Delete").click()
-    expect(page.get_by_role("heading", name="Webhooks")).to_be_visible()
+    expect(page.get_by_role("heading", name="Webhooks", exact=True)).to_be_visible()
 
 
 def reach(page: Page, words: str) -> None:
