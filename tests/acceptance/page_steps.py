@@ -78,6 +78,32 @@ def see_a_failure_and_redeliver_it(page: Page | Frame, receiver: RecordingServer
     expect(page.locator(".head .badge")).to_have_text("Delivered")
 
 
+def redeliver_the_other_dead_letters(page: Page | Frame) -> None:
+    """Send again all that the filters of the delivery log show, and come back to the delivery that was seen before."""
+    page.get_by_role("link", name="← Deliveries").click()
+    page.get_by_label("State").select_option("dead_letter")
+    page.get_by_role("button", name="Filter").click()
+    expect(row(page, "orders.load started").get_by_text("Dead letter")).to_be_visible()
+    page.get_by_role("button", name="Redeliver dead letters…").click()
+    question = page.get_by_role("dialog", name="Redeliver dead letters?")
+    expect(question).to_contain_text("are sent again")
+    question.get_by_role("button", name="Redeliver").click()
+    expect(page.get_by_role("heading", name="No such deliveries")).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
+    row(page, "orders.load failed").get_by_role("link").first.click()
+    expect(page.get_by_role("heading", name="Attempt 4")).to_be_visible()
+
+
+def edit(page: Page | Frame) -> None:
+    """Give the webhook another nickname and one topic less."""
+    page.get_by_role("button", name="Edit", exact=True).click()
+    form = page.get_by_role("dialog", name="Edit webhook")
+    form.get_by_label("Nickname").fill("Second line")
+    form.get_by_label("started", exact=True).uncheck()
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="Second line")).to_be_visible()
+
+
 def rotate(page: Page | Frame, receiver: RecordingServer, old: str) -> None:
     """Rotate the signing secret, and check that both verify what is sent then."""
     page.get_by_role("button", name="Rotate signing secret").click()

@@ -27,9 +27,11 @@ from tests.acceptance.page_steps import (
     add,
     add_by_keyboard,
     delete,
+    edit,
     pause_and_resume,
     ping,
     reach,
+    redeliver_the_other_dead_letters,
     rotate,
     run_orders,
     see_a_failure_and_redeliver_it,
@@ -104,8 +106,13 @@ def test_a_webhook_from_its_making_to_its_end(admin: Person, receiver: Recording
     receiver.answer_with(503)
     run_orders(airflow, "second", status=7)
     see_a_failure_and_redeliver_it(page, receiver)
+    redeliver_the_other_dead_letters(page)
 
     page.get_by_role("link", name="on_call").click()
+    edit(page)
+    (edited,) = json.loads(airflow.cli("webhooks", "show", "on_call", "--output", "json").stdout.splitlines()[-1])
+    assert edited["nickname"] == "Second line"
+    assert edited["topics"] == ["job.execution.succeeded", "job.execution.failed"]
     rotate(page, receiver, secret)
     pause_and_resume(page, airflow, receiver)
     delete(page, "on_call")
