@@ -7,7 +7,7 @@ from typing import Any
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, cross_downstream, task
 
-LAYERS, WIDTH = 6, 6
+LAYERS, WIDTH = 4, 4
 
 with DAG("layers"):
 
