@@ -1,6 +1,7 @@
 """Who hears of what: the webhooks that subscribe, read again every few seconds, and since when each does.
 
-Invariant: a webhook hears of nothing that happened before it subscribed, whichever watcher noticed that it does.
+Invariant: a webhook hears of nothing that happened before it subscribed, but for the few seconds in which nobody had
+looked whether it does, whichever watcher noticed that it does.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from airflow_webhook_notify.subscriptions import Subscriptions, fingerprint, sub
 
 log = logging.getLogger(__name__)
 
-#: How far back a webhook that subscribes to something else hears of it: until the last look. Milliseconds.
+#: How far back at most a webhook hears of what happened before it was noticed that it subscribes. Milliseconds.
 _REACH = 10_000
 
 
@@ -33,6 +34,7 @@ class Audience:
         self._changed: dict[str, Subscription] = {}
         self._ended: set[str] = set()
         self._refused: dict[str, str] = {}
+        self._refreshed_at: int | None = None
         self.subscriptions = Subscriptions()
 
     def refresh(
@@ -55,13 +57,16 @@ class Audience:
             self._changed.pop(name, None)
             self._ended.add(name)
         self.subscriptions = Subscriptions(self._webhooks.values(), tags)
+        self._refreshed_at = now
 
     def _note(self, name: str, print_: str, *, now: int, looked_at: int) -> None:
-        known = self._kept.get(name)
+        known, read_at = self._kept.get(name), self._refreshed_at
         if known is None:
-            self.put(Subscription(name, print_, since=now, pinged_at=now))
+            # It was made after the webhooks were last read, and what happens right after that is not the past.
+            since = now if read_at is None else max(read_at, now - _REACH)
+            self.put(Subscription(name, print_, since=since, pinged_at=now))
         elif known.fingerprint != print_:
-            since = max(known.since, looked_at, now - _REACH)
+            since = max(known.since, looked_at if read_at is None else read_at, now - _REACH)
             self.put(replace(known, fingerprint=print_, since=since))
 
     def _say_refused(self, problems: Mapping[str, str]) -> None:

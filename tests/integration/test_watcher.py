@@ -182,6 +182,19 @@ def test_a_webhook_hears_from_the_moment_it_subscribes(rows: AirflowRows) -> Non
     assert rows.look(watcher) == ["etl.load#1 succeeded (success)"]
 
 
+def test_what_starts_and_ends_right_after_a_webhook_was_made_is_told_of(rows: AirflowRows) -> None:
+    rows.with_webhooks()
+    watcher = rows.watcher()
+    rows.look(watcher)
+    made = rows.clock.seconds
+    rows.with_webhooks(subscriber())
+    rows.run(start=made + 0.2)
+    rows.change_run(state="success", end_date=made + 0.4)
+    # This look does not read the webhooks again, the next one does.
+    assert rows.look(watcher) == []
+    assert rows.look(watcher) == ["etl started (running)", "etl succeeded (success)"]
+
+
 def test_changed_filters_hold_from_the_change(rows: AirflowRows) -> None:
     rows.with_webhooks(subscriber(dags=("etl",)))
     watcher = rows.watcher()
