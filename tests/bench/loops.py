@@ -28,8 +28,8 @@ from tests.bench.statsd import Timings, timings
 
 DAGS = Path(__file__).parent / "scheduler_dags"
 WITH, WITHOUT = "with the package", "without it"
-ROUNDS, RUNS = 4, 25
-#: Seconds from the start of one run to that of the next: they leave the processors some rest, or all would wait for those.
+ROUNDS, RUNS = 3, 15
+#: Seconds from the start of one run to that of the next: it leaves the processors some rest.
 EVERY = 2.0
 METRIC = "scheduler.scheduler_loop_duration"
 UNDER_WAY = text("SELECT count(*) FROM dag_run WHERE state IN ('queued', 'running')")
