@@ -139,7 +139,13 @@ def find_occurrences(
     again = [read_task.task.id for read_task in tasks if following.needs_history(read_task)]
     found.extend(_earlier(connection, following, again, span))
     unique = {(item.key, item.occurrence.key): item for item in found}
-    return Findings(sorted(unique.values(), key=lambda item: item.occurrence.at), read, tasks)
+    return Findings(sorted(unique.values(), key=_order), read, tasks)
+
+
+def _order(item: Found) -> tuple[int, str, int]:
+    # Of what happened in one millisecond, the run comes first; a database returns tasks in no order.
+    task = item.occurrence.task
+    return (item.occurrence.at, "", -1) if task is None else (item.occurrence.at, task.task_id, task.map_index)
 
 
 def _of_run(followed: Followed, span: Span) -> Iterator[Occurrence]:
