@@ -30,10 +30,7 @@ def seconds(text: str) -> float:
 
     :raises ArgumentTypeError: for anything else
     """
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
+    value = _float(text)
     if not 0 <= value <= 3600:
         raise ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 3600")
     return value
@@ -44,13 +41,18 @@ def number(text: str) -> float:
 
     :raises ArgumentTypeError: for anything else
     """
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
+    value = _float(text)
     if not math.isfinite(value):
         raise ArgumentTypeError(f"{text!r} is not a number")
     return value
+
+
+def _float(text: str) -> float:
+    """Return a number; NaN, which is within no bounds, for anything else."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 FROM_INPUT = "- asks for it, or reads it from standard input, so that no shell history or process list shows it."

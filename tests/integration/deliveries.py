@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from airflow.models.connection import Connection
+from airflow.models.log import Log
+from airflow.utils.session import create_session
 from sqlalchemy import delete
 
 from airflow_webhook_notify.models import Attempt, Delivery, DeliveryState, Event, derived_id
@@ -28,6 +31,14 @@ def clear_outbox() -> None:
     with Outbox().engine.begin() as connection:
         for table in reversed(tables.metadata.sorted_tables):
             connection.execute(delete(table))
+
+
+def clear_all() -> None:
+    """Empty the tables, and take what the commands made out of Airflow's own: webhooks, and lines of the audit log."""
+    clear_outbox()
+    with create_session(scoped=False) as session:
+        session.execute(delete(Connection).where(Connection.conn_type == "webhook"))
+        session.execute(delete(Log))
 
 
 def hide_outbox(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

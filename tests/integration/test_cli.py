@@ -13,14 +13,14 @@ import pytest
 from airflow.models.connection import Connection
 from airflow.models.log import Log
 from airflow.utils.session import create_session
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from airflow_webhook_notify import connection
 from airflow_webhook_notify.models import Level
 from airflow_webhook_notify.signing import verify
 from tests.integration.cli import Run, make_run
-from tests.integration.deliveries import clear_outbox, hide_outbox
+from tests.integration.deliveries import clear_all, clear_outbox, hide_outbox
 from tests.servers import RecordingServer, Request
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -37,10 +37,7 @@ def _database(airflow_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     clear_outbox()
     yield
     monkeypatch.undo()
-    clear_outbox()
-    with create_session(scoped=False) as session:
-        session.execute(delete(Connection).where(Connection.conn_type == "webhook"))
-        session.execute(delete(Log))
+    clear_all()
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 from airflow.models.connection import Connection
 from airflow.models.log import Log
 from airflow.utils.session import create_session
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from airflow_webhook_notify.connection import get_webhook
 from tests.integration.cli import Run, make_run
-from tests.integration.deliveries import clear_outbox, enqueue, make_event, state_of
+from tests.integration.deliveries import clear_all, clear_outbox, enqueue, make_event, state_of
 from tests.webhooks import AUTHORIZATION, PATH, SECRET, assert_no_credentials, define
 
 T0 = 1_700_000_000_000
@@ -26,10 +26,7 @@ API_KEY = "the-api-key-in-a-header"
 def _database(airflow_db: None) -> Iterator[None]:
     clear_outbox()
     yield
-    clear_outbox()
-    with create_session(scoped=False) as session:
-        session.execute(delete(Connection).where(Connection.conn_type == "webhook"))
-        session.execute(delete(Log))
+    clear_all()
 
 
 @pytest.fixture

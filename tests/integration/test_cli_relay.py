@@ -9,14 +9,10 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from airflow.models.connection import Connection
-from airflow.models.log import Log
-from airflow.utils.session import create_session
-from sqlalchemy import delete
 
 from airflow_webhook_notify.models import DeliveryState
 from tests.integration.cli import Result, Run, make_run
-from tests.integration.deliveries import clear_outbox, enqueue, make_event, state_of
+from tests.integration.deliveries import clear_all, clear_outbox, enqueue, make_event, state_of
 from tests.integration.relays import until
 from tests.servers import PATIENCE, Answer, RecordingServer
 
@@ -29,10 +25,7 @@ def _database(airflow_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     monkeypatch.setenv("AIRFLOW__WEBHOOK_NOTIFY__ALLOWED_NETWORKS", "127.0.0.0/8")
     clear_outbox()
     yield
-    clear_outbox()
-    with create_session(scoped=False) as session:
-        session.execute(delete(Connection).where(Connection.conn_type == "webhook"))
-        session.execute(delete(Log))
+    clear_all()
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from airflow.models.connection import Connection
 from airflow.models.log import Log
 from airflow.utils.session import create_session
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from airflow_webhook_notify.models import DeliveryState, derived_id
 from airflow_webhook_notify.outbox.store import Outbox
@@ -19,6 +18,7 @@ from tests.integration.cli import Run, make_run
 from tests.integration.deliveries import (
     attempt_all,
     claim,
+    clear_all,
     clear_outbox,
     enqueue,
     make_dead_letters,
@@ -37,10 +37,7 @@ PENDING, DEAD_LETTER = DeliveryState.PENDING, DeliveryState.DEAD_LETTER
 def _database(airflow_db: None) -> Iterator[None]:
     clear_outbox()
     yield
-    clear_outbox()
-    with create_session(scoped=False) as session:
-        session.execute(delete(Connection).where(Connection.conn_type == "webhook"))
-        session.execute(delete(Log))
+    clear_all()
 
 
 @pytest.fixture
